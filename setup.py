@@ -1,0 +1,101 @@
+"""Builds the C core with CMake and puts it into the package.
+
+The library is loaded through cffi's ABI mode, so there is no extension module and one wheel per
+platform serves every Python 3: the tag is ``py3-none-<platform>``. Everything else about the
+package stands in pyproject.toml.
+
+``CMAKE_ARGS`` in the environment is handed to CMake, for a cross compiler's toolchain file.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+from setuptools import setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).resolve().parent
+LIBRARY = "libedgeinfer.dylib" if sys.platform == "darwin" else "libedgeinfer.so"
+
+
+def find_tool(name: str) -> str | None:
+    """A program from PATH, or from the scripts folder of this Python."""
+    return shutil.which(name) or shutil.which(name, path=sysconfig.get_path("scripts"))
+
+
+def build_library(build_dir: Path, destination: Path) -> None:
+    """Compile csrc/ in a fresh `build_dir` and copy the library to `destination`."""
+    cmake = find_tool("cmake")
+    if cmake is None:
+        raise SystemExit("edgeinfer: building the C core needs cmake; `pip install cmake ninja`")
+    configure = [cmake, "-S", str(ROOT), "-B", str(build_dir), "-DCMAKE_BUILD_TYPE=Release"]
+    configure += ["-DEI_BUILD_STATIC=OFF", "-DEI_STRIP=ON"]
+    ninja = find_tool("ninja")
+    if ninja is not None:
+        configure += ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"]
+    configure += shlex.split(os.environ.get("CMAKE_ARGS", ""))
+
+    # pip builds with tools in a folder that is gone the next time; a cache would point there.
+    shutil.rmtree(build_dir, ignore_errors=True)
+    for command in (configure, [cmake, "--build", str(build_dir), "--target", "edgeinfer"]):
+        print("edgeinfer:", shlex.join(command), flush=True)
+        try:
+            subprocess.run(command, check=True)
+        except subprocess.CalledProcessError as error:
+            raise SystemExit(
+                "edgeinfer: the C core did not build (see above). "
+                "It needs a C11 compiler: `apt install gcc libc6-dev` or the like."
+            ) from error
+
+    library = build_dir / LIBRARY
+    if not library.is_file():
+        raise SystemExit(f"edgeinfer: CMake finished but made no {LIBRARY} in {build_dir}")
+    # Renamed into place, so that a process which has the old file mapped keeps it.
+    destination.mkdir(parents=True, exist_ok=True)
+    new = destination / f"{LIBRARY}.new"
+    shutil.copyfile(library, new)
+    new.chmod(0o755)
+    new.replace(destination / LIBRARY)
+
+
+class BuildPackage(build_py):
+    """Python files, then the library beside them (in the source tree when editable)."""
+
+    def run(self) -> None:
+        build_dir = ROOT / "build" / "package"
+        if self.editable_mode:
+            super().run()
+            build_library(build_dir, ROOT / "edgeinfer")
+            return
+        # Modules that were deleted since the last build must not come along.
+        package = Path(self.build_lib) / "edgeinfer"
+        shutil.rmtree(package, ignore_errors=True)
+        super().run()
+        build_library(build_dir, package)
+
+    def get_outputs(self, include_bytecode: bool = True) -> list[str]:
+        outputs = super().get_outputs(include_bytecode)
+        if not self.editable_mode:
+            outputs.append(str(Path(self.build_lib) / "edgeinfer" / LIBRARY))
+        return list(outputs)
+
+
+class PlatformWheel(bdist_wheel):
+    """A wheel for one platform and every Python 3."""
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.root_is_pure = False
+
+    def get_tag(self) -> tuple[str, str, str]:
+        return "py3", "none", super().get_tag()[2]
+
+
+setup(cmdclass={"build_py": BuildPackage, "bdist_wheel": PlatformWheel})

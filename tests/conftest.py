@@ -1,0 +1,51 @@
+"""Fixtures that every test may use, and the profiles of the property-based tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# The same examples on every run, and no deadline: a slow machine is not a failure.
+# `--hypothesis-profile=explore` looks for new ones.
+settings.register_profile("ci", derandomize=True, deadline=None, database=None)
+settings.register_profile("explore", deadline=None, max_examples=2000)
+settings.load_profile("ci")
+
+
+def _outside_folder(variable: str, default: Path, what: str) -> Path:
+    folder = Path(os.environ.get(variable, default)).resolve()
+    if not folder.is_dir():
+        pytest.skip(f"no {what} in {folder} (set {variable} to the folder that holds them)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def repo_root() -> Path:
+    """The folder that holds pyproject.toml."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def models_dir() -> Path:
+    """Trained models of other projects; EDGEINFER_MODELS names another folder."""
+    return _outside_folder("EDGEINFER_MODELS", ROOT.parent / "shared" / "models", "models")
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Data sets of other projects; EDGEINFER_DATA names another folder."""
+    return _outside_folder("EDGEINFER_DATA", ROOT.parent / "shared" / "data", "data sets")
+
+
+@pytest.fixture(scope="session")
+def digits_dir() -> Path:
+    """The example in the repository: a model of its own, and images to try it on."""
+    folder = ROOT / "examples" / "digits"
+    if not folder.is_dir():
+        pytest.skip(f"no example in {folder}")
+    return folder
