@@ -1,0 +1,30 @@
+/// The one table through which operators reach kernels.
+///
+/// The scalar tier fills every entry; each faster tier starts from the tier below it and overwrites
+/// the entries that it has something better for. Whatever the tier, an entry gives the same bits.
+///
+/// To add a family, `mul_s8_s8` say:
+///   1. kernels/mul_s8_s8/mul_s8_s8.h: the argument struct `ei_mul_s8_s8_args`, the function type
+///      `ei_mul_s8_s8_fn`, the contract (shapes, layouts, ranges, largest sums), and the declaration
+///      of `ei_mul_s8_s8_scalar`. Families with the same arguments may share a header.
+///   2. kernels/mul_s8_s8/mul_s8_s8_scalar.c: that function.
+///   3. here: the include, and one line `ei_mul_s8_s8_fn mul_s8_s8;` with a sentence above it.
+///   4. table.c, fill_scalar(): one line `kernels->mul_s8_s8 = ei_mul_s8_s8_scalar;`.
+/// To add a tier's version: the file <family>/<family>_<tier>.c, its declaration in the family's
+/// header, and one line in fill_<tier>() of table.c.
+#ifndef EI_KERNELS_TABLE_H
+#define EI_KERNELS_TABLE_H
+
+typedef struct ei_kernels {
+    const char *tier;
+} ei_kernels;
+
+/// The table of a tier that this build has and this CPU supports, or NULL. Built on first use, then
+/// constant; any thread may call it.
+const ei_kernels *ei_kernels_find(const char *tier);
+
+/// Name of the i-th tier of this build, from "scalar" to the fastest, or NULL past the end. This CPU
+/// supports it when ei_kernels_find() knows it.
+const char *ei_kernels_tier(int index);
+
+#endif
