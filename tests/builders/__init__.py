@@ -1,0 +1,1 @@
+"""Builders of small models, made in memory: what the tests feed to converters and to peers."""
