@@ -24,7 +24,15 @@ static const ei_dtype_facts *find(uint32_t dtype) {
     return &dtypes[dtype];
 }
 
-uint32_t ei_dtype_bytes(uint32_t dtype) { return find(dtype)->bytes; }
-const char *ei_dtype_name(uint32_t dtype) { return find(dtype)->name; }
-int64_t ei_dtype_min(uint32_t dtype) { return find(dtype)->min; }
-int64_t ei_dtype_max(uint32_t dtype) { return find(dtype)->max; }
+uint32_t ei_dtype_bytes(uint32_t dtype) {
+    return find(dtype)->bytes;
+}
+const char *ei_dtype_name(uint32_t dtype) {
+    return find(dtype)->name;
+}
+int64_t ei_dtype_min(uint32_t dtype) {
+    return find(dtype)->min;
+}
+int64_t ei_dtype_max(uint32_t dtype) {
+    return find(dtype)->max;
+}

@@ -3,7 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define EI_SHAPE_TEXT_BYTES 80  // "[" + 6 * "2147483647," + "]"
+#define EI_SHAPE_TEXT_BYTES 80 // "[" + 6 * "2147483647," + "]"
 
 static void print_shape(const ei_tensor_record *tensor, char text[EI_SHAPE_TEXT_BYTES]) {
     size_t used = (size_t)snprintf(text, EI_SHAPE_TEXT_BYTES, "[");
@@ -30,7 +30,9 @@ uint32_t ei_tensor_inner(const ei_tensor_record *tensor, uint32_t axis) {
     return product;
 }
 
-uint32_t ei_tensor_elements(const ei_tensor_record *tensor) { return ei_tensor_inner(tensor, 0); }
+uint32_t ei_tensor_elements(const ei_tensor_record *tensor) {
+    return ei_tensor_inner(tensor, 0);
+}
 
 uint32_t ei_tensor_bytes(const ei_tensor_record *tensor) {
     return ei_tensor_elements(tensor) * ei_dtype_bytes(tensor->dtype);
@@ -119,9 +121,8 @@ ei_status ei_check_rank(const ei_tensor_record *tensor, const char *what, uint32
         return ei_fail(EI_ERROR_OPERATOR, "%s: shape is %s, rank must be %" PRIu32, what, shape,
                        low);
     }
-    return ei_fail(EI_ERROR_OPERATOR,
-                   "%s: shape is %s, rank must be from %" PRIu32 " to %" PRIu32, what, shape, low,
-                   high);
+    return ei_fail(EI_ERROR_OPERATOR, "%s: shape is %s, rank must be from %" PRIu32 " to %" PRIu32,
+                   what, shape, low, high);
 }
 
 ei_status ei_check_same_shape(const ei_tensor_record *a, const char *a_what,

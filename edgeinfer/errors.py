@@ -1,0 +1,62 @@
+"""The errors that the package raises. Each is also the built-in kind that a caller would expect."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+class EdgeInferError(Exception):
+    """Base of every error that edgeinfer raises on purpose."""
+
+
+class ModelFileError(EdgeInferError, ValueError):
+    """A file is not an .edge file, is damaged, or breaks the format's rules."""
+
+
+class ModelVersionError(ModelFileError):
+    """A file's format version is one that this library does not read."""
+
+
+class InputError(EdgeInferError, ValueError):
+    """What was given to `run` does not fit the model: name, dtype, shape or value."""
+
+
+class BudgetError(EdgeInferError, MemoryError):
+    """A session needs more memory than the budget allows, or than there is."""
+
+
+class TierError(EdgeInferError, RuntimeError):
+    """The kernel tier asked for is one that this CPU or this build lacks."""
+
+
+class UnsupportedError(EdgeInferError, NotImplementedError):
+    """This version does not do what was asked for."""
+
+
+class LibraryError(EdgeInferError, ImportError):
+    """The C library is missing or is not the one that belongs to this package."""
+
+
+class MissingExtraError(EdgeInferError, ImportError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, what: str, module: str, extra: str) -> None:
+        super().__init__(
+            f"{what} needs the Python package {module!r}; "
+            f"install it with: pip install 'edgeinfer[{extra}]'"
+        )
+        self.module = module
+        self.extra = extra
+
+
+class ConversionError(EdgeInferError, ValueError):
+    """A source model cannot be converted. `problems` lists every reason that was found.
+
+    Its items are `edgeinfer.convert.graph.Problem`s: node, operator, reason, advice.
+    """
+
+    def __init__(self, message: str, problems: Sequence[Any] = ()) -> None:
+        listed = "".join(f"\n  {problem}" for problem in problems)
+        super().__init__(message + listed)
+        self.problems = tuple(problems)
