@@ -1,0 +1,252 @@
+"""What the wheel, the source distribution and the installed C library hold."""
+
+from __future__ import annotations
+
+import email
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+HEADER = ROOT / "csrc" / "include" / "edgeinfer.h"
+OPERATORS = ROOT / "csrc" / "ops" / "operators.def"
+MAX_WHEEL_BYTES = 400_000
+
+# The library must not end the process, print, or check with assert, whatever a model file holds.
+FORBIDDEN_SYMBOLS = {
+    "__assert_fail",
+    "abort",
+    "exit",
+    "_exit",
+    "printf",
+    "puts",
+    "putchar",
+    "perror",
+    "fprintf",
+    "fputs",
+    "vfprintf",
+    "stdout",
+    "stderr",
+}
+
+
+def tool(name: str) -> str:
+    """A program from this Python's environment or from PATH; the test is skipped without it."""
+    found = shutil.which(name, path=sysconfig.get_path("scripts")) or shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is not installed")
+    return found
+
+
+def run(*command: str | Path, cwd: Path = ROOT, **variables: str) -> str:
+    result = subprocess.run(
+        [str(word) for word in command],
+        cwd=cwd,
+        env={**os.environ, **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout
+    return result.stdout
+
+
+def declared_version() -> str:
+    match = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert match is not None
+    return match[1]
+
+
+@pytest.fixture(scope="module")
+def source_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what a build reads, so that building disturbs nothing in the checkout."""
+    tree = tmp_path_factory.mktemp("source") / "edgeinfer"
+    leave_out = shutil.ignore_patterns(
+        "build", "dist", ".venv", ".git", "__pycache__", "*.egg-info", ".*_cache", "*.so", "*.so.*"
+    )
+    shutil.copytree(ROOT, tree, symlinks=True, ignore=leave_out)
+    return tree
+
+
+@pytest.fixture(scope="module")
+def sdist(source_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("build")
+    out = tmp_path_factory.mktemp("sdist")
+    build = [sys.executable, "-m", "build", "--no-isolation"]
+    run(*build, "--sdist", "--outdir", out, source_tree)
+    (archive,) = out.glob("*.tar.gz")
+    return archive
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from the source distribution, so that this one is shown to be complete."""
+    tool("cmake")
+    out = tmp_path_factory.mktemp("wheel")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(out, filter="data")
+    (tree,) = out.glob("edgeinfer-*/")
+    build = [sys.executable, "-m", "build", "--no-isolation"]
+    run(*build, "--wheel", "--outdir", out, tree)
+    (built,) = out.glob("*.whl")
+    return built
+
+
+def test_sdist_holds_the_operator_list_as_a_file(sdist: Path) -> None:
+    with tarfile.open(sdist) as archive:
+        members = {m.name.partition("/")[2]: m for m in archive.getmembers()}
+        assert members["edgeinfer/operators.def"].isreg()
+        content = archive.extractfile(members["edgeinfer/operators.def"])
+        assert content is not None
+        assert content.read() == OPERATORS.read_bytes()
+    assert {"CMakeLists.txt", "LICENSE", "cmake/kernel_tiers.cmake"} <= members.keys()
+    assert "csrc/include/edgeinfer.h" in members
+    assert not [name for name in members if name.endswith((".so", ".pyc"))]
+
+
+def test_wheel_is_one_for_every_python(wheel: Path) -> None:
+    name, version, python, abi, platform = wheel.stem.split("-")
+    assert (name, version) == ("edgeinfer", declared_version())
+    assert (python, abi) == ("py3", "none")
+    assert platform != "any"
+    with zipfile.ZipFile(wheel) as archive:
+        (info,) = [n for n in archive.namelist() if n.endswith(".dist-info/WHEEL")]
+        tags = email.message_from_bytes(archive.read(info))
+    assert tags["Root-Is-Purelib"] == "false"
+    assert tags["Tag"] == f"{python}-{abi}-{platform}"
+
+
+def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        assert archive.read("edgeinfer/operators.def") == OPERATORS.read_bytes()
+    assert {"edgeinfer/__init__.py", "edgeinfer/libedgeinfer.so", "edgeinfer/py.typed"} <= names
+    modules = {str(p.relative_to(ROOT)) for p in (ROOT / "edgeinfer").rglob("*.py")}
+    assert modules <= names
+    others = {n for n in names - modules if ".dist-info/" not in n}
+    assert others == {f"edgeinfer/{n}" for n in ("libedgeinfer.so", "operators.def", "py.typed")}
+
+
+def test_wheel_is_small(wheel: Path) -> None:
+    assert wheel.stat().st_size < MAX_WHEEL_BYTES
+
+
+def test_wheel_needs_numpy_and_cffi_only(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (info,) = [n for n in archive.namelist() if n.endswith(".dist-info/METADATA")]
+        metadata = email.message_from_bytes(archive.read(info))
+        entry_points = archive.read(info.replace("METADATA", "entry_points.txt")).decode()
+    needs = metadata.get_all("Requires-Dist", [])
+    base = {re.split(r"[<>=~ ;\[]", need)[0] for need in needs if "extra ==" not in need}
+    assert base == {"numpy", "cffi"}
+    assert "edgeinfer = edgeinfer.cli:main" in entry_points
+
+
+def test_library_exports_what_the_header_declares(wheel: Path, tmp_path: Path) -> None:
+    nm = tool("nm")
+    with zipfile.ZipFile(wheel) as archive:
+        library = archive.extract("edgeinfer/libedgeinfer.so", tmp_path)
+    defined = run(nm, "-D", "--defined-only", library).splitlines()
+    exported = {line.split()[-1] for line in defined}
+    declared = set(re.findall(r"EI_API\b[^;{]*?\b(ei_\w+)\s*\(", HEADER.read_text()))
+    assert declared
+    assert exported == declared
+
+    wanted = run(nm, "-D", "--undefined-only", library).splitlines()
+    symbols = {line.split()[-1].partition("@")[0].removesuffix("_chk") for line in wanted}
+    symbols |= {s.removeprefix("__") for s in symbols}
+    assert not symbols & FORBIDDEN_SYMBOLS
+
+
+def test_library_needs_the_c_library_only(wheel: Path, tmp_path: Path) -> None:
+    readelf = tool("readelf")
+    with zipfile.ZipFile(wheel) as archive:
+        library = archive.extract("edgeinfer/libedgeinfer.so", tmp_path)
+    dynamic = run(readelf, "-dW", library)
+    needed = set(re.findall(r"\(NEEDED\).*\[(.+)\]", dynamic))
+    system = r"lib(c|m|pthread)\.(so\.\d+|musl-.*)|ld-(linux|musl).*"
+    assert all(re.fullmatch(system, name) for name in needed), needed
+    assert re.search(r"\(SONAME\).*\[libedgeinfer\.so\]", dynamic)
+
+
+PROGRAM = """
+#include <edgeinfer.h>
+#include <stdio.h>
+
+int main(void) {
+    puts(ei_version());
+    return 0;
+}
+"""
+
+CONSUMER = """
+cmake_minimum_required(VERSION 3.20)
+project(consumer C)
+find_package(edgeinfer {version} REQUIRED)
+add_executable(with_shared main.c)
+target_link_libraries(with_shared PRIVATE edgeinfer::edgeinfer)
+add_executable(with_static main.c)
+target_link_libraries(with_static PRIVATE edgeinfer::edgeinfer_static)
+"""
+
+
+@pytest.fixture(scope="module")
+def installed(source_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The C library, installed and then moved: nothing in it may name where it was."""
+    cmake = tool("cmake")
+    tool("ninja")
+    work = tmp_path_factory.mktemp("install")
+    run(cmake, "-S", source_tree, "-B", work / "build", "-G", "Ninja")
+    run(cmake, "--build", work / "build")
+    run(cmake, "--install", work / "build", "--prefix", work / "first")
+    return (work / "first").rename(work / "second")
+
+
+def test_find_package_gives_both_libraries(installed: Path, tmp_path: Path) -> None:
+    cmake = tool("cmake")
+    (tmp_path / "main.c").write_text(PROGRAM)
+    (tmp_path / "CMakeLists.txt").write_text(CONSUMER.format(version=declared_version()))
+    build = tmp_path / "build"
+    run(cmake, "-S", tmp_path, "-B", build, "-G", "Ninja", f"-DCMAKE_PREFIX_PATH={installed}")
+    run(cmake, "--build", build)
+    assert run(build / "with_shared").strip() == declared_version()
+    assert run(build / "with_static").strip() == declared_version()
+
+
+def test_pkg_config_file_is_relocatable(installed: Path, tmp_path: Path) -> None:
+    (description,) = installed.rglob("edgeinfer.pc")
+    assert str(installed.parent) not in description.read_text()
+    pkg_config = tool("pkg-config")
+    flags = run(
+        *(pkg_config, "--cflags", "--libs", "edgeinfer"), PKG_CONFIG_PATH=str(description.parent)
+    ).split()
+    (tmp_path / "main.c").write_text(PROGRAM)
+    run(tool("cc"), tmp_path / "main.c", "-o", tmp_path / "program", *flags)
+    (library,) = installed.rglob("libedgeinfer.so")
+    output = run(tmp_path / "program", LD_LIBRARY_PATH=str(library.parent))
+    assert output.strip() == declared_version()
+
+
+def test_build_fails_loudly_without_a_compiler(source_tree: Path, tmp_path: Path) -> None:
+    tool("cmake")
+    command = [sys.executable, "setup.py", "build_py", "--build-lib", str(tmp_path)]
+    result = subprocess.run(
+        command,
+        cwd=source_tree,
+        env={**os.environ, "CC": str(tmp_path / "no-such-compiler")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert result.returncode != 0
+    assert "C11 compiler" in result.stdout
