@@ -1,0 +1,7 @@
+"""Where every value lies and in which order operators run, decided before a device exists."""
+
+from __future__ import annotations
+
+from edgeinfer.convert.plan.plan_program import plan_program, session_bytes
+
+__all__ = ["plan_program", "session_bytes"]
