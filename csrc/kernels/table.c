@@ -6,7 +6,16 @@
 
 /// Fills every entry.
 static void fill_scalar(ei_kernels *kernels) {
-    (void)kernels;
+    kernels->conv2d_s8_s8c = ei_conv2d_s8_s8c_scalar;
+    kernels->conv2d_s16_s8c = ei_conv2d_s16_s8c_scalar;
+    kernels->depthwise_conv2d_s8_s8c = ei_depthwise_conv2d_s8_s8c_scalar;
+    kernels->depthwise_conv2d_s16_s8c = ei_depthwise_conv2d_s16_s8c_scalar;
+    kernels->transpose_conv2d_s8_s8c = ei_transpose_conv2d_s8_s8c_scalar;
+    kernels->transpose_conv2d_s16_s8c = ei_transpose_conv2d_s16_s8c_scalar;
+    kernels->fully_connected_s8_s8c = ei_fully_connected_s8_s8c_scalar;
+    kernels->fully_connected_s16_s8c = ei_fully_connected_s16_s8c_scalar;
+    kernels->batch_matmul_s8_s8 = ei_batch_matmul_s8_s8_scalar;
+    kernels->batch_matmul_s16_s16 = ei_batch_matmul_s16_s16_scalar;
 }
 
 static int always(void) {

@@ -15,8 +15,39 @@
 #ifndef EI_KERNELS_TABLE_H
 #define EI_KERNELS_TABLE_H
 
+#include "kernels/batch_matmul_s16_s16/batch_matmul_s16_s16.h"
+#include "kernels/batch_matmul_s8_s8/batch_matmul_s8_s8.h"
+#include "kernels/conv2d_s16_s8c/conv2d_s16_s8c.h"
+#include "kernels/conv2d_s8_s8c/conv2d_s8_s8c.h"
+#include "kernels/depthwise_conv2d_s16_s8c/depthwise_conv2d_s16_s8c.h"
+#include "kernels/depthwise_conv2d_s8_s8c/depthwise_conv2d_s8_s8c.h"
+#include "kernels/fully_connected_s16_s8c/fully_connected_s16_s8c.h"
+#include "kernels/fully_connected_s8_s8c/fully_connected_s8_s8c.h"
+#include "kernels/transpose_conv2d_s16_s8c/transpose_conv2d_s16_s8c.h"
+#include "kernels/transpose_conv2d_s8_s8c/transpose_conv2d_s8_s8c.h"
+
 typedef struct ei_kernels {
     const char *tier;
+
+    /// Convolutions with constant weights: what a window sees is summed per output channel.
+    ei_conv2d_s8_s8c_fn conv2d_s8_s8c;
+    ei_conv2d_s16_s8c_fn conv2d_s16_s8c;
+
+    /// The same within each channel.
+    ei_depthwise_conv2d_s8_s8c_fn depthwise_conv2d_s8_s8c;
+    ei_depthwise_conv2d_s16_s8c_fn depthwise_conv2d_s16_s8c;
+
+    /// Transposed convolutions, gathering.
+    ei_transpose_conv2d_s8_s8c_fn transpose_conv2d_s8_s8c;
+    ei_transpose_conv2d_s16_s8c_fn transpose_conv2d_s16_s8c;
+
+    /// Constant matrix times the vectors of an activation.
+    ei_fully_connected_s8_s8c_fn fully_connected_s8_s8c;
+    ei_fully_connected_s16_s8c_fn fully_connected_s16_s8c;
+
+    /// Product of two activations' matrices.
+    ei_batch_matmul_s8_s8_fn batch_matmul_s8_s8;
+    ei_batch_matmul_s16_s16_fn batch_matmul_s16_s16;
 } ei_kernels;
 
 /// The table of a tier that this build has and this CPU supports, or NULL. Built on first use, then
