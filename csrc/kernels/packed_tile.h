@@ -18,11 +18,12 @@
 #include "kernels/requantize.h"
 
 #define EI_TILE_CHANNELS 16 // output channels of a tile
-#define EI_TILE_K        4  // consecutive values of K in it
+#define EI_TILE_K        4  // consecutive values of K in a group
+#define EI_TILE_BYTES    (EI_TILE_CHANNELS * EI_TILE_K)
 
 /// Bytes of one tile of channels over a segment of `length` values.
 static inline size_t ei_segment_bytes(size_t length) {
-    return (length + EI_TILE_K - 1) / EI_TILE_K * (EI_TILE_K * EI_TILE_CHANNELS);
+    return (length + EI_TILE_K - 1) / EI_TILE_K * EI_TILE_BYTES;
 }
 
 /// Channels of a tile that starts at `first`: 16, or what is left of `total`.
@@ -30,57 +31,74 @@ static inline int32_t ei_tile_channels(int32_t first, int32_t total) {
     return total - first < EI_TILE_CHANNELS ? total - first : EI_TILE_CHANNELS;
 }
 
-/// acc[n] += sum over i < count of w(n, k + i) * (x[i] - zero_point), w being a segment's tiles.
+/// acc[n] += w(n, 0..3) . v, w being the 64 bytes of one K-group of four.
+static inline void ei_tile_add_group_s8(uint32_t acc[restrict EI_TILE_CHANNELS],
+                                        const int8_t *restrict w, const int32_t v[EI_TILE_K]) {
+    for (size_t n = 0; n < EI_TILE_CHANNELS; n++) {
+        acc[n] += (uint32_t)(w[4 * n] * v[0] + w[4 * n + 1] * v[1] + w[4 * n + 2] * v[2] +
+                             w[4 * n + 3] * v[3]);
+    }
+}
+
+/// As ei_tile_add_group_s8 on int16 activations: four products fit int32_t, their sums need more.
+static inline void ei_tile_add_group_s16(uint64_t acc[restrict EI_TILE_CHANNELS],
+                                         const int8_t *restrict w, const int32_t v[EI_TILE_K]) {
+    for (size_t n = 0; n < EI_TILE_CHANNELS; n++) {
+        const int32_t sum =
+            w[4 * n] * v[0] + w[4 * n + 1] * v[1] + w[4 * n + 2] * v[2] + w[4 * n + 3] * v[3];
+        acc[n] += (uint64_t)(int64_t)sum;
+    }
+}
+
+/// acc[n] += sum over i < count of w(n, k + i) * (x[i] - zero_point), w being the tiles of a segment.
 static inline void ei_tile_add_s8(uint32_t acc[restrict EI_TILE_CHANNELS], const int8_t *restrict w,
                                   size_t k, const int8_t *restrict x, size_t count,
                                   int32_t zero_point) {
     const size_t end = k + count;
-    w += k / EI_TILE_K * (EI_TILE_K * EI_TILE_CHANNELS);
+    w += k / EI_TILE_K * EI_TILE_BYTES;
     while (k < end) {
-        // Values before and after the run add nothing: a run may begin and end inside a tile.
-        int32_t v[EI_TILE_K] = {0};
-        const size_t lane = k % EI_TILE_K;
-        const size_t lanes = end - k < EI_TILE_K - lane ? end - k : EI_TILE_K - lane;
-        if (lanes == EI_TILE_K) {
-            for (size_t i = 0; i < EI_TILE_K; i++) {
-                v[i] = x[i] - zero_point;
-            }
-        } else {
-            for (size_t i = 0; i < lanes; i++) {
-                v[lane + i] = x[i] - zero_point;
-            }
+        if (k % EI_TILE_K == 0 && end - k >= EI_TILE_K) {
+            const int32_t v[EI_TILE_K] = {x[0] - zero_point, x[1] - zero_point, x[2] - zero_point,
+                                          x[3] - zero_point};
+            ei_tile_add_group_s8(acc, w, v);
+            k += EI_TILE_K;
+            x += EI_TILE_K;
+        } else { // the run begins or ends inside this group: the rest of it adds nothing
+            int32_t v[EI_TILE_K] = {0};
+            do {
+                v[k % EI_TILE_K] = *x - zero_point;
+                k++;
+                x++;
+            } while (k < end && k % EI_TILE_K != 0);
+            ei_tile_add_group_s8(acc, w, v);
         }
-        for (size_t n = 0; n < EI_TILE_CHANNELS; n++) {
-            acc[n] += (uint32_t)(w[4 * n] * v[0] + w[4 * n + 1] * v[1] + w[4 * n + 2] * v[2] +
-                                 w[4 * n + 3] * v[3]);
-        }
-        k += lanes;
-        x += lanes;
-        w += EI_TILE_K * EI_TILE_CHANNELS;
+        w += EI_TILE_BYTES;
     }
 }
 
-/// As ei_tile_add_s8 on int16 activations: four products fit int32_t, their sums need more.
+/// As ei_tile_add_s8.
 static inline void ei_tile_add_s16(uint64_t acc[restrict EI_TILE_CHANNELS],
                                    const int8_t *restrict w, size_t k, const int16_t *restrict x,
                                    size_t count, int32_t zero_point) {
     const size_t end = k + count;
-    w += k / EI_TILE_K * (EI_TILE_K * EI_TILE_CHANNELS);
+    w += k / EI_TILE_K * EI_TILE_BYTES;
     while (k < end) {
-        int32_t v[EI_TILE_K] = {0};
-        const size_t lane = k % EI_TILE_K;
-        const size_t lanes = end - k < EI_TILE_K - lane ? end - k : EI_TILE_K - lane;
-        for (size_t i = 0; i < lanes; i++) {
-            v[lane + i] = x[i] - zero_point;
+        if (k % EI_TILE_K == 0 && end - k >= EI_TILE_K) {
+            const int32_t v[EI_TILE_K] = {x[0] - zero_point, x[1] - zero_point, x[2] - zero_point,
+                                          x[3] - zero_point};
+            ei_tile_add_group_s16(acc, w, v);
+            k += EI_TILE_K;
+            x += EI_TILE_K;
+        } else { // the run begins or ends inside this group: the rest of it adds nothing
+            int32_t v[EI_TILE_K] = {0};
+            do {
+                v[k % EI_TILE_K] = *x - zero_point;
+                k++;
+                x++;
+            } while (k < end && k % EI_TILE_K != 0);
+            ei_tile_add_group_s16(acc, w, v);
         }
-        for (size_t n = 0; n < EI_TILE_CHANNELS; n++) {
-            const int32_t sum =
-                w[4 * n] * v[0] + w[4 * n + 1] * v[1] + w[4 * n + 2] * v[2] + w[4 * n + 3] * v[3];
-            acc[n] += (uint64_t)(int64_t)sum;
-        }
-        k += lanes;
-        x += lanes;
-        w += EI_TILE_K * EI_TILE_CHANNELS;
+        w += EI_TILE_BYTES;
     }
 }
 

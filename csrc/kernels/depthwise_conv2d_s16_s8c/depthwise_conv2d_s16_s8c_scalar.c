@@ -15,8 +15,7 @@ typedef struct ei_channel_tile {
 /// Adds one tap: w[n][tap] * pixel[input channel of output channel first + n].
 static void add_tap(uint64_t acc[restrict EI_TILE_CHANNELS], const ei_channel_tile *tile,
                     size_t tap, const int16_t *restrict pixel, int32_t multiplicity) {
-    const int8_t *restrict w =
-        tile->weights + tap / EI_TILE_K * (EI_TILE_K * EI_TILE_CHANNELS) + tap % EI_TILE_K;
+    const int8_t *restrict w = tile->weights + tap / EI_TILE_K * EI_TILE_BYTES + tap % EI_TILE_K;
     if (multiplicity == 1 && tile->count == EI_TILE_CHANNELS) {
         const int16_t *restrict x = pixel + tile->first;
         for (size_t n = 0; n < EI_TILE_CHANNELS; n++) {
