@@ -1,8 +1,8 @@
 """Builds the C core with CMake and puts it into the package.
 
 The library is loaded through cffi's ABI mode, so there is no extension module and one wheel per
-platform serves every Python 3: the tag is ``py3-none-<platform>``. Everything else about the
-package stands in pyproject.toml.
+platform serves every Python 3: the tag is ``py3-none-<platform>``. The declarations for cffi are
+generated from the public header. Everything else about the package stands in pyproject.toml.
 
 ``CMAKE_ARGS`` in the environment is handed to CMake, for a cross compiler's toolchain file.
 """
@@ -10,6 +10,7 @@ package stands in pyproject.toml.
 from __future__ import annotations
 
 import os
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -22,7 +23,11 @@ from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT / "tools"))
+import build_ffi  # noqa: E402
+
 LIBRARY = "libedgeinfer.dylib" if sys.platform == "darwin" else "libedgeinfer.so"
+DECLARATIONS = "_cdefs.py"
 
 
 def find_tool(name: str) -> str | None:
@@ -50,7 +55,7 @@ def build_library(build_dir: Path, destination: Path) -> None:
             subprocess.run(command, check=True)
         except subprocess.CalledProcessError as error:
             raise SystemExit(
-                "edgeinfer: the C core did not build (see above). "
+                "edgeinfer: the C core did not build; the reason is above. "
                 "It needs a C11 compiler: `apt install gcc libc6-dev` or the like."
             ) from error
 
@@ -63,27 +68,36 @@ def build_library(build_dir: Path, destination: Path) -> None:
     shutil.copyfile(library, new)
     new.chmod(0o755)
     new.replace(destination / LIBRARY)
+    build_ffi.write_module(destination / "_cdefs.py")
+
+
+def write_declarations(package: Path) -> None:
+    """Generate the cffi module from the header, with the script that also does it by hand."""
+    build_ffi = runpy.run_path(str(ROOT / "tools" / "build_ffi.py"))
+    build_ffi["write_module"](package / DECLARATIONS)
 
 
 class BuildPackage(build_py):
-    """Python files, then the library beside them (in the source tree when editable)."""
+    """Python files, then what is made from C beside them (in the source tree when editable)."""
 
     def run(self) -> None:
-        build_dir = ROOT / "build" / "package"
-        if self.editable_mode:
-            super().run()
-            build_library(build_dir, ROOT / "edgeinfer")
+        if self.editable_mode and os.environ.get("EDGEINFER_SKIP_BUILD") == "1":
+            super().run()  # tools/dev.py builds both itself, and only what changed
             return
-        # Modules that were deleted since the last build must not come along.
-        package = Path(self.build_lib) / "edgeinfer"
-        shutil.rmtree(package, ignore_errors=True)
+        package = ROOT / "edgeinfer"
+        if not self.editable_mode:
+            # Modules that were deleted since the last build must not come along.
+            package = Path(self.build_lib) / "edgeinfer"
+            shutil.rmtree(package, ignore_errors=True)
         super().run()
-        build_library(build_dir, package)
+        build_library(ROOT / "build" / "package", package)
+        write_declarations(package)
 
     def get_outputs(self, include_bytecode: bool = True) -> list[str]:
         outputs = super().get_outputs(include_bytecode)
         if not self.editable_mode:
-            outputs.append(str(Path(self.build_lib) / "edgeinfer" / LIBRARY))
+            package = Path(self.build_lib) / "edgeinfer"
+            outputs += [str(package / LIBRARY), str(package / "_cdefs.py")]
         return list(outputs)
 
 

@@ -20,7 +20,7 @@ C_FLOORS = [{"base"}, {"kernels"}, {"model", "ops"}, {"run"}, {"api"}]
 
 # Parts of the package that may use whatever their extra installs.
 WORKSTATION = ("convert", "engine_numba")
-DEVICE_THIRD_PARTY = {"cffi", "numpy", "edgeinfer"}
+DEVICE_THIRD_PARTY = {"_cffi_backend", "cffi", "numpy", "edgeinfer"}
 HEAVY_MODULES = (
     "ai_edge_litert",
     "edgeinfer.convert",

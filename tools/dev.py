@@ -70,12 +70,12 @@ def run(command: Sequence[str | Path], **extra: str) -> int:
     return subprocess.run(words, cwd=ROOT, env=child_environment(**extra), check=False).returncode
 
 
-def must(command: Sequence[str | Path], otherwise: str) -> None:
+def must(command: Sequence[str | Path], otherwise: str, **extra: str) -> None:
     """Run a command quietly; if it fails, show what it printed and explain."""
     result = subprocess.run(
         [str(word) for word in command],
         cwd=ROOT,
-        env=child_environment(),
+        env=child_environment(**extra),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -150,6 +150,7 @@ def ensure_environment(extra: str) -> None:
             [*install, "cmake>=3.20", "ninja", "--editable", f".[{names}]"],
             "pip could not install edgeinfer (its own message is above). Without a network, run "
             "this once where there is one;\n  it is not needed again until pyproject.toml changes.",
+            EDGEINFER_SKIP_BUILD="1",
         )
         stamp.write_text(
             json.dumps({"key": key, "python": sys.version_info[:2], "extras": sorted(extras)})
@@ -183,12 +184,26 @@ def put_library_in_place(name: str) -> None:
     new.replace(target)
 
 
+def write_declarations() -> None:
+    """Bring edgeinfer/_cdefs.py, which is generated from the public header, up to date."""
+    target = ROOT / "edgeinfer" / "_cdefs.py"
+    script = ROOT / "tools" / "build_ffi.py"
+    sources = (script, ROOT / "csrc" / "include" / "edgeinfer.h")
+    newest = max(source.stat().st_mtime for source in sources)
+    if not target.exists() or target.stat().st_mtime <= newest:
+        must([PYTHON, script, target], "the public header could not be turned into cffi's terms")
+        target.touch()
+
+
 def build_library(name: str, options: Sequence[str], *, in_place: bool) -> Path:
     with one_at_a_time():
+        write_declarations()
         for command in build_commands(name, options):
             must(command, "the C library did not build; the compiler's message is above")
         if in_place:
             put_library_in_place(name)
+            cdefs: list[str | Path] = [PYTHON, ROOT / "tools" / "build_ffi.py"]
+            must([*cdefs, ROOT / "edgeinfer" / "_cdefs.py"], "the C header could not be read")
     return BUILD / name / LIBRARY
 
 
@@ -360,6 +375,7 @@ def command_test(arguments: argparse.Namespace) -> int:
     report = BUILD / "test" / "pytest.xml"
     report.unlink(missing_ok=True)
     with one_at_a_time():
+        write_declarations()
         steps = run_steps([build_step()], 1)
         built = steps[0].ok
         if built:
