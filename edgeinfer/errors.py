@@ -14,6 +14,10 @@ class ModelFileError(EdgeInferError, ValueError):
     """A file is not an .edge file, is damaged, or breaks the format's rules."""
 
 
+class ModelReadError(EdgeInferError, OSError):
+    """A model file cannot be opened, read or mapped."""
+
+
 class ModelVersionError(ModelFileError):
     """A file's format version is one that this library does not read."""
 

@@ -1,0 +1,83 @@
+"""The `edgeinfer` command. Each subcommand is a module of this package."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from edgeinfer.errors import BudgetError, ConversionError, EdgeInferError
+
+EXIT_OK = 0
+EXIT_ERROR = 1
+EXIT_USAGE = 2
+EXIT_NOT_CONVERTIBLE = 3
+EXIT_OVER_BUDGET = 4
+
+_EXIT_CODES = """\
+exit codes:
+  0  done
+  1  a file, an input or this machine does not allow it; the message says why
+  2  wrong usage
+  3  the source model cannot be converted; every reason is listed
+  4  over the RAM budget
+"""
+
+SUBCOMMANDS = ("convert", "check", "inspect", "plan", "run", "bench", "doctor")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="edgeinfer",
+        description="Run quantised models inside RAM and power budgets known beforehand.",
+        epilog=_EXIT_CODES + "\nexample:\n  edgeinfer convert model.tflite -o model.edge",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for name in SUBCOMMANDS:
+        module = importlib.import_module(f"edgeinfer.cli.{name}")
+        summary = (module.__doc__ or "").partition("\n")[0]
+        subparser = subparsers.add_parser(
+            name,
+            help=summary[0].lower() + summary[1:].rstrip("."),
+            description=module.__doc__,
+            epilog=f"{_EXIT_CODES}\nexample:\n  {module.EXAMPLE}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(subparser)
+        subparser.set_defaults(run=module.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.version:
+        import edgeinfer
+
+        print(f"edgeinfer {edgeinfer.__version__}")
+        return EXIT_OK
+    if args.command is None:
+        parser.print_help()
+        return EXIT_USAGE
+    try:
+        return int(args.run(args))
+    except ConversionError as error:
+        return _fail(error, EXIT_NOT_CONVERTIBLE)
+    except BudgetError as error:
+        return _fail(error, EXIT_OVER_BUDGET)
+    except BrokenPipeError:  # the reader of our output has gone: `edgeinfer inspect m | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+    except (EdgeInferError, OSError, ValueError) as error:
+        return _fail(error, EXIT_ERROR)
+
+
+def _fail(error: Exception, code: int) -> int:
+    print(f"edgeinfer: {error}", file=sys.stderr)
+    return code

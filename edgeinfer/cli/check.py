@@ -1,0 +1,40 @@
+"""List every node of a source model that cannot be converted, all at once.
+
+Reads a .tflite or .onnx model, converts it without writing anything, and prints for each node that
+stands in the way its name, operator, the reason, and what to do.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from edgeinfer.cli.text import print_json
+
+EXAMPLE = "edgeinfer check model.onnx"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the subcommand's arguments."""
+    parser.add_argument("model", metavar="MODEL", help=".tflite or .onnx file")
+    parser.add_argument("--json", action="store_true", help="print JSON for scripts")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit code 0 when nothing stands in the way, 3 otherwise."""
+    from edgeinfer import cli
+    from edgeinfer.convert import check
+
+    problems = check(args.model)
+    if args.json:
+        fields = ("node", "operator", "reason", "advice")
+        listed = [{name: getattr(problem, name) for name in fields} for problem in problems]
+        print_json({"convertible": not problems, "problems": listed})
+    elif problems:
+        print(f"{args.model}: {len(problems)} node(s) cannot be converted")
+        for problem in problems:
+            print(f"\n  {problem.node} ({problem.operator})\n    why: {problem.reason}")
+            if problem.advice:
+                print(f"    do:  {problem.advice}")
+    else:
+        print(f"{args.model}: every node can be converted")
+    return cli.EXIT_NOT_CONVERTIBLE if problems else cli.EXIT_OK

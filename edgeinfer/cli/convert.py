@@ -1,0 +1,63 @@
+"""Convert a .tflite or .onnx model to an .edge file.
+
+Prints what a device needs to run it: the exact bytes of a session, and the step at which the arena
+is fullest. A model that cannot be converted is refused with every reason at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from edgeinfer.cli.text import format_bytes, print_json
+
+EXAMPLE = "edgeinfer convert model.tflite -o model.edge --ram-budget 96KiB"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the subcommand's arguments."""
+    parser.add_argument("model", metavar="MODEL", help=".tflite or .onnx file")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="default: MODEL with the suffix .edge"
+    )
+    parser.add_argument(
+        "--ram-budget", metavar="BYTES", help="refuse when a session needs more, e.g. 96KiB"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON for scripts")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Convert, write, and check the result by loading it."""
+    import edgeinfer
+    from edgeinfer.convert import convert
+
+    source = Path(args.model)
+    output = Path(args.output) if args.output else source.with_suffix(".edge")
+    conversion = convert(source, ram_budget=args.ram_budget)
+    conversion.save(output)
+    with edgeinfer.load(output) as model:
+        plan = model.plan
+        summary = {
+            "output": str(output),
+            "file_bytes": output.stat().st_size,
+            "arena_bytes": plan.arena_bytes,
+            "state_bytes": plan.state_bytes,
+            "session_bytes": plan.session_bytes,
+            "weights_bytes": plan.weights_bytes,
+            "peak_step": plan.peak_step.index,
+            "peak_node": plan.peak_step.node,
+            "peak_operator": plan.peak_step.operator,
+        }
+        tensors = [f"  input    {info}" for info in model.inputs]
+        tensors += [f"  output   {info}" for info in model.outputs]
+    if args.json:
+        print_json(summary)
+        return 0
+    print(f"{output}: {format_bytes(output.stat().st_size)}")
+    print("\n".join(tensors))
+    print(f"  arena    {format_bytes(plan.arena_bytes)}")
+    print(f"  state    {format_bytes(plan.state_bytes)}")
+    print(f"  session  {format_bytes(plan.session_bytes)}: all the RAM that a session takes")
+    print(f"  weights  {format_bytes(plan.weights_bytes)}: read in place from the file")
+    print(f"  peak     {plan.peak_step}")
+    return 0

@@ -1,0 +1,106 @@
+"""Say what the library sees here: CPU, kernel tiers, versions, installed extras.
+
+Exit code 1 when the library cannot run on this machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+from edgeinfer.cli.text import print_json
+
+EXAMPLE = "edgeinfer doctor --json"
+_EXTRAS = {
+    "convert": ("onnx", "tflite", "flatbuffers"),
+    "plot": ("matplotlib",),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the subcommand's arguments."""
+    parser.add_argument("--json", action="store_true", help="print JSON for scripts")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Gather and print."""
+    report = examine()
+    if args.json:
+        print_json(report)
+    else:
+        _print_report(report)
+    return 0
+
+
+def examine() -> dict[str, Any]:
+    """Everything that the subcommand shows, as plain data."""
+    import numpy
+
+    import edgeinfer
+    from edgeinfer._ffi import ffi, lib, library_path, text
+
+    tiers: dict[str, bool] = {}
+    while (name := lib().ei_tier_name(len(tiers))) != ffi.NULL:
+        tiers[text(name)] = bool(lib().ei_tier_supported(name))
+    chosen = ffi.new("const char **")
+    status = lib().ei_tier_default(chosen)
+    default = text(lib().ei_last_error()) if status else text(chosen[0])
+    return {
+        "edgeinfer": edgeinfer.__version__,
+        "library": str(library_path()),
+        "python": platform.python_version(),
+        "numpy": numpy.__version__,
+        "machine": platform.machine(),
+        "system": " ".join((platform.system(), platform.release(), *platform.libc_ver())),
+        "cpu": _cpu_name(),
+        "cores": len(os.sched_getaffinity(0)),
+        "ram_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "tiers": tiers,
+        "tier": default,
+        "tier_ok": not status,
+        "extras": {extra: _versions(packages) for extra, packages in _EXTRAS.items()},
+    }
+
+
+def _cpu_name() -> str:
+    """The model name in /proc/cpuinfo, or the device tree's on ARM boards that give none there."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.lower().startswith("model name"):
+                return line.partition(":")[2].strip()
+        return Path("/proc/device-tree/model").read_text().rstrip("\0\n")
+    except OSError:
+        return platform.processor() or "unknown"
+
+
+def _versions(packages: tuple[str, ...]) -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    for package in packages:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def _print_report(report: dict[str, Any]) -> None:
+    print(f"edgeinfer {report['edgeinfer']}, {report['library']}")
+    print(f"  python   {report['python']}, numpy {report['numpy']}")
+    print(f"  system   {report['system']}, {report['machine']}")
+    print(f"  cpu      {report['cpu']}, {report['cores']} core(s) for this process")
+    print(f"  ram      {report['ram_bytes'] / 2**30:.1f} GiB")
+    listed = ", ".join(
+        name if supported else f"{name} (not on this CPU)"
+        for name, supported in report["tiers"].items()
+    )
+    print(f"  tiers    {listed}")
+    print(f"  in use   {report['tier']}")
+    for extra, packages in report["extras"].items():
+        missing = [name for name, version in packages.items() if version is None]
+        versions = ", ".join(f"{name} {v}" for name, v in packages.items() if v is not None)
+        advice = f"missing {', '.join(missing)}: pip install 'edgeinfer[{extra}]'"
+        print(f"  {extra:<8} {advice if missing else versions}")

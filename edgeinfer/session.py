@@ -1,0 +1,288 @@
+"""Running a program: the memory of one session, and what goes in and comes out."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeinfer._ffi import check, ffi, lib, raise_status, text
+from edgeinfer.errors import EdgeInferError, InputError
+
+if TYPE_CHECKING:
+    from edgeinfer.model import ModelHandle
+
+Array = npt.NDArray[Any]
+
+_ALIGNMENT = 64
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """A graph input or output.
+
+    For a quantised tensor real = scale * (q - zero_point); scale is 0.0 where it is not quantised.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    scale: float
+    zero_point: int
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether the integers stand for real numbers."""
+        return self.scale != 0.0
+
+    def quantize(self, x: npt.ArrayLike) -> Array:
+        """Real numbers as this tensor stores them: rne(x / scale) + zero_point, saturated.
+
+        Computed in float32; ties go to even; NaN becomes the zero point. `x` may have any shape.
+        """
+        if not self.is_quantized:
+            raise InputError(f"{self.name!r} is not quantised: give it {self.dtype} as it is")
+        real = np.asarray(x, np.float32)
+        limits = np.iinfo(self.dtype)
+        with np.errstate(over="ignore"):  # an overflow to infinity saturates, as it should
+            steps = np.rint(real / np.float32(self.scale))
+        steps = np.where(np.isnan(steps), np.float32(0), steps)
+        low, high = limits.min - self.zero_point, limits.max - self.zero_point
+        whole: Array = np.clip(steps, low, high).astype(np.int32) + self.zero_point
+        return whole.astype(self.dtype)
+
+    def dequantize(self, q: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Stored integers as float32 real numbers: scale * (q - zero_point)."""
+        if not self.is_quantized:
+            raise InputError(f"{self.name!r} is not quantised")
+        steps: Array = np.asarray(q).astype(np.int32) - np.int32(self.zero_point)
+        return steps.astype(np.float32) * np.float32(self.scale)
+
+    def __str__(self) -> str:
+        scale = f", scale {self.scale:.6g}, zero point {self.zero_point}" if self.scale else ""
+        return f"{self.name!r} {self.dtype}{list(self.shape)}{scale}"
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """How sessions of a model are made: RAM budget in bytes, threads, kernel tier."""
+
+    ram_budget: int | None = None
+    threads: int = 1
+    tier: str | None = None
+
+
+class Session:
+    """One independent run-time state of a model: its own memory over shared weights.
+
+    Made by `Model.session()`. A run is safe from any thread, but runs of one session follow each
+    other; to run in parallel make a session for each thread. All memory is taken when the session
+    is made; the C core allocates nothing while it runs.
+    """
+
+    def __init__(
+        self,
+        handle: ModelHandle,
+        options: SessionOptions,
+    ) -> None:
+        self._handle: ModelHandle | None = handle
+        self.inputs = handle.inputs
+        self.outputs = handle.outputs
+        given = ffi.new("ei_session_options *")
+        tier = ffi.NULL if options.tier is None else ffi.new("char[]", options.tier.encode())
+        given.struct_bytes = ffi.sizeof("ei_session_options")
+        given.ram_budget = options.ram_budget or 0
+        given.threads = options.threads
+        given.tier = tier
+        size = ffi.new("size_t *")
+        check(lib().ei_session_size(handle.pointer, handle.program, given, size))
+        memory = np.empty(size[0] + _ALIGNMENT, np.uint8)
+        start = -memory.ctypes.data % _ALIGNMENT
+        self._memory = memory[start : start + size[0]]
+        address = ffi.cast("void *", self._memory.ctypes.data)
+        made = ffi.new("ei_session **")
+        check(lib().ei_session_init(handle.pointer, handle.program, given, address, size[0], made))
+        self._session = made[0]
+        self._run = lib().ei_session_run
+        self._lock = threading.Lock()
+        self._in_pointers = ffi.new("void *[]", max(1, len(self.inputs)))
+        self._out_pointers = ffi.new("void *[]", max(1, len(self.outputs)))
+        self._in_const = ffi.cast("const void *const *", self._in_pointers)
+
+    @property
+    def tier(self) -> str:
+        """Name of the kernel tier in use."""
+        self._alive()
+        return text(lib().ei_session_tier(self._session))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that the session holds: the plan's `session_bytes`."""
+        return int(self._memory.nbytes)
+
+    def run(
+        self,
+        x: npt.ArrayLike | Mapping[str, npt.ArrayLike],
+        *,
+        quantize: bool = False,
+        dequantize: bool = False,
+    ) -> Any:
+        """Run once.
+
+        Parameters
+        ----------
+        x : array, or mapping from input name to array
+            One array where the model has one input. Shapes and dtypes are exactly those of
+            `inputs`; a non-contiguous array is copied.
+        quantize : bool
+            Accept floating-point values for quantised inputs and quantise them with the model's
+            own scale and zero point (`TensorInfo.quantize`). Without it such values are refused.
+        dequantize : bool
+            Return quantised outputs as float32 real numbers.
+
+        Returns
+        -------
+        array, or dict from output name to array
+            One new array where the model has one output.
+
+        Raises
+        ------
+        InputError
+            A name, shape or dtype does not fit, or a value is out of the model's range.
+        """
+        arrays = [
+            self._as_input(info, value, quantize)
+            for info, value in zip(self.inputs, self._ordered(x, self.inputs, "input"), strict=True)
+        ]
+        results = [np.empty(info.shape, info.dtype) for info in self.outputs]
+        self._call(arrays, results)
+        if dequantize:
+            results = [
+                info.dequantize(result) if info.is_quantized else result
+                for info, result in zip(self.outputs, results, strict=True)
+            ]
+        if len(results) == 1:
+            return results[0]
+        return {info.name: result for info, result in zip(self.outputs, results, strict=True)}
+
+    def run_into(self, out: Array | Mapping[str, Array], x: Array | Mapping[str, Array]) -> None:
+        """Run once, reading `x` and writing `out` in place: no copies, no new arrays.
+
+        Every array is C-contiguous with exactly the shape and dtype of its input or output, `out`
+        is writable, and no two overlap. Mappings by name where there are several.
+
+        Raises
+        ------
+        InputError
+            An array does not fit.
+        """
+        inputs = self._ordered(x, self.inputs, "input")
+        outputs = self._ordered(out, self.outputs, "output")
+        for info, array in zip(self.inputs, inputs, strict=True):
+            _require_exact(info, array, "input")
+        for info, array in zip(self.outputs, outputs, strict=True):
+            _require_exact(info, array, "output")
+        self._call(inputs, outputs)
+
+    def close(self) -> None:
+        """Give the memory back. Using the session afterwards is an error; closing twice is not."""
+        with self._lock:
+            self._handle = None
+            self._memory = self._memory[:0]
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        if self._handle is None:
+            return "<edgeinfer.Session (closed)>"
+        return f"<edgeinfer.Session {self._handle.name!r}: {self.nbytes:,} bytes, {self.tier}>"
+
+    def _alive(self) -> None:
+        if self._handle is None:
+            raise EdgeInferError("this session is closed")
+
+    def _call(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
+        with self._lock:
+            self._alive()
+            kept = []  # from_buffer's results hold the arrays' memory during the call
+            for i, array in enumerate(inputs):
+                pointer = ffi.from_buffer("char[]", array)
+                kept.append(pointer)
+                self._in_pointers[i] = pointer
+            for i, array in enumerate(outputs):
+                pointer = ffi.from_buffer("char[]", array, require_writable=True)
+                kept.append(pointer)
+                self._out_pointers[i] = pointer
+            status = self._run(self._session, self._in_const, self._out_pointers)
+            if status:
+                raise_status(status)
+
+    @staticmethod
+    def _ordered(given: Any, infos: Sequence[TensorInfo], kind: str) -> list[Any]:
+        names = [info.name for info in infos]
+        if isinstance(given, Mapping):
+            unknown = sorted(str(name) for name in given if name not in names)
+            missing = [name for name in names if name not in given]
+            if unknown or missing:
+                wrong = [f"no {kind} is called {', '.join(map(repr, unknown))}"] if unknown else []
+                wrong += [f"{kind} {', '.join(map(repr, missing))} is missing"] if missing else []
+                raise InputError(f"{'; '.join(wrong)}; the model's {kind}s are {names}")
+            return [given[name] for name in names]
+        if len(infos) != 1:
+            raise InputError(
+                f"the model has {len(infos)} {kind}s, {names}: give a dict from name to array"
+            )
+        return [given]
+
+    @staticmethod
+    def _as_input(info: TensorInfo, value: Any, quantize: bool) -> Array:
+        array = np.asarray(value)
+        _require_shape(info, array, "input")
+        if array.dtype == info.dtype:
+            return np.ascontiguousarray(array).reshape(info.shape)
+        if quantize and info.is_quantized and np.issubdtype(array.dtype, np.floating):
+            return info.quantize(array)
+        advice = ""
+        if info.is_quantized and np.issubdtype(array.dtype, np.floating):
+            advice = (
+                f"; pass quantize=True to quantise it with scale {info.scale:.6g} and zero point "
+                f"{info.zero_point}"
+            )
+        raise InputError(f"input {info.name!r} takes {info.dtype}, got {array.dtype}{advice}")
+
+
+def _require_shape(info: TensorInfo, array: Array, kind: str) -> None:
+    if array.shape != info.shape:
+        advice = ""
+        if (1, *array.shape) == info.shape:
+            advice = "; the leading 1 is the batch: use x[None]"
+        raise InputError(
+            f"{kind} {info.name!r} takes shape {info.shape}, got {array.shape}{advice}"
+        )
+
+
+def _require_exact(info: TensorInfo, array: Any, kind: str) -> None:
+    if (
+        isinstance(array, np.ndarray)
+        and array.shape == info.shape
+        and array.dtype == info.dtype
+        and array.flags.c_contiguous
+        and (kind == "input" or array.flags.writeable)
+    ):
+        return
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{kind} {info.name!r} must be a numpy array, got {type(array).__name__}")
+    _require_shape(info, array, kind)
+    if array.dtype != info.dtype:
+        raise InputError(f"{kind} {info.name!r} takes {info.dtype}, got {array.dtype}")
+    if not array.flags.c_contiguous:
+        raise InputError(f"{kind} {info.name!r} must be C-contiguous: run_into makes no copies")
+    raise InputError(f"{kind} {info.name!r} is read-only")
