@@ -44,7 +44,7 @@ def main() -> int:
     coverage = (sys.executable, "-m", "coverage")
     least = str(arguments.fail_under)
     failures = []
-    if step(*coverage, "run", "-m", "pytest", "-n", "2", "-q") != 0:
+    if step(*coverage, "run", "-m", "pytest", "-n", "auto", "-q") != 0:
         failures.append("the tests failed")
     step(*coverage, "combine", "--quiet")
     step(*coverage, "html", "--quiet", f"--directory={build / 'python-html'}")

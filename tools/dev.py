@@ -42,6 +42,7 @@ PYTHON = ENVIRONMENT / "bin" / "python"
 LIBRARY = "libedgeinfer.dylib" if sys.platform == "darwin" else "libedgeinfer.so"
 
 TEST_SECONDS = 12 * 60  # for all steps of `test` together
+JOBS = max(2, min(8, os.cpu_count() or 2))
 FUZZ_MUTANTS = 20_000
 
 
@@ -222,6 +223,7 @@ class Step:
     ok: bool = True
     seconds: float = 0.0
     log: Path = field(init=False)
+    process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.log = BUILD / "test" / f"{self.name.replace(' ', '-')}.log"
@@ -242,7 +244,7 @@ class Step:
 
     def _run_one(self, command: list[str], log: IO[str], seconds: float) -> bool:
         output = None if self.show_output else log
-        process = subprocess.Popen(
+        process = self.process = subprocess.Popen(
             command,
             cwd=ROOT,
             env=child_environment(),
@@ -256,10 +258,14 @@ class Step:
             print(f"{self.name}: stopped, it ran into its limit of {self.seconds_allowed:.0f} s")
             return False
         finally:
-            if process.poll() is None:
-                # The step's own process group: whatever it started ends with it.
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            self.stop()
+
+    def stop(self) -> None:
+        """End the step's own process group: whatever it started ends with it."""
+        if self.process is not None and self.process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
 
     def report(self) -> None:
         word = "skipped" if self.skipped else "ok" if self.ok else "FAILED"
@@ -271,8 +277,14 @@ class Step:
 def run_steps(steps: Sequence[Step], parallel: int) -> list[Step]:
     with concurrent.futures.ThreadPoolExecutor(parallel) as pool:
         done = [pool.submit(step.run) for step in steps]
-        for future in concurrent.futures.as_completed(done):
-            future.result().report()
+        try:
+            for future in concurrent.futures.as_completed(done):
+                future.result().report()
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for step in steps:
+                step.stop()
+            raise
     return list(steps)
 
 
@@ -342,7 +354,7 @@ def command_build(arguments: argparse.Namespace) -> int:
 
 def command_lint(arguments: argparse.Namespace) -> int:
     ensure_environment("dev")
-    return 0 if all(step.ok for step in run_steps(lint_steps(), 2)) else 1
+    return 0 if all(step.ok for step in run_steps(lint_steps(), JOBS)) else 1
 
 
 def command_format(arguments: argparse.Namespace) -> int:
@@ -380,14 +392,14 @@ def command_test(arguments: argparse.Namespace) -> int:
         built = steps[0].ok
         if built:
             put_library_in_place("werror")
-    # Two cores: the fuzzer on one and the linters on the other, then pytest on both.
+    # With two cores: the fuzzer on one and the linters on the other, then pytest on both.
     fuzz = fuzz_step()
     if not built:
         fuzz.skipped = "nothing to fuzz"
-    steps += run_steps([fuzz, *lint_steps()], 2)
+    steps += run_steps([fuzz, *lint_steps()], JOBS)
     pytest = Step(
         "pytest",
-        [[PYTHON, "-m", "pytest", "-n", "2", "-q", f"--junitxml={report}", *arguments.rest]],
+        [[PYTHON, "-m", "pytest", "-n", str(JOBS), "-q", f"--junitxml={report}", *arguments.rest]],
         seconds_allowed=TEST_SECONDS - (time.monotonic() - start),
         show_output=True,
         skipped="" if built else "the library did not build",
@@ -438,6 +450,7 @@ def main() -> int:
         print(f"dev.py: needs Python 3.10 or newer, this is {sys.version.split()[0]}")
         return 2
     arguments = parse()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # end like on Ctrl-C, with the steps
     try:
         code: int = arguments.run(arguments)
     except DevError as error:
