@@ -1,0 +1,69 @@
+#include <stddef.h>
+
+#include "ops/check.h"
+#include "ops/op.h"
+#include "ops/packed.h"
+#include "ops/row_runs.h"
+
+enum { X, WEIGHTS, BIAS, MULTIPLIER };
+
+static ei_status check(const ei_node *node) {
+    const ei_fully_connected_params *p = node->params;
+    const ei_tensor_record *x = ei_node_input(node, X);
+    const ei_tensor_record *y = ei_node_output(node, 0);
+    EI_TRY(ei_check_activation(x, "x"));
+    EI_TRY(ei_check_rank(x, "x", 1, EI_MAX_RANK));
+    EI_TRY(ei_check_dtype(x, "x", EI_DTYPES_S8_S16));
+    EI_TRY(ei_check_same_dtype(y, "y", x, "x"));
+    EI_TRY(ei_check_rank(y, "y", x->rank, x->rank));
+    const uint32_t last = x->rank - 1u;
+    for (uint32_t axis = 0; axis < last; axis++) {
+        EI_TRY(ei_check_dim(y, "y", axis, x->dims[axis]));
+    }
+    const ei_packed_shape packed = {
+        .groups = 1, .channels = y->dims[last], .segments = 1, .length = x->dims[last]};
+    EI_TRY(ei_check_packed(node, &packed));
+    EI_TRY(ei_check_zero_point(p->out_zero_point, "out_zero_point", y->dtype));
+    return ei_check_clamp(p->clamp_min, p->clamp_max, y->dtype);
+}
+
+static ei_status run(const ei_bound_node *node, const ei_run_context *context, uint32_t begin,
+                     uint32_t end) {
+    const ei_fully_connected_params *p = node->params;
+    const ei_view *x = ei_input_view(node, X);
+    const ei_view *y = ei_output_view(node, 0);
+    const void *weights = ei_input_view(node, WEIGHTS)->base;
+    const void *bias = ei_input_view(node, BIAS)->base;
+    const void *multiplier = ei_input_view(node, MULTIPLIER)->base;
+    const uint32_t k = (uint32_t)x->tensor->dims[x->tensor->rank - 1];
+    const uint32_t n = (uint32_t)y->tensor->dims[y->tensor->rank - 1];
+    const uint32_t vectors = x->tensor->row_bytes / ei_dtype_bytes(x->tensor->dtype) / k;
+    const ei_requant requant = {p->out_zero_point, p->clamp_min, p->clamp_max};
+    if (x->tensor->dtype == EI_INT8) {
+        const ei_fully_connected_s8_s8c_args args = {.x = ei_view_rows(x),
+                                                     .y = ei_view_rows(y),
+                                                     .vectors = vectors,
+                                                     .k = k,
+                                                     .n = n,
+                                                     .weights = weights,
+                                                     .bias = bias,
+                                                     .multiplier = multiplier,
+                                                     .requant = requant};
+        context->kernels->fully_connected_s8_s8c(&args, begin, end);
+    } else {
+        const ei_fully_connected_s16_s8c_args args = {.x = ei_view_rows(x),
+                                                      .y = ei_view_rows(y),
+                                                      .vectors = vectors,
+                                                      .k = k,
+                                                      .n = n,
+                                                      .weights = weights,
+                                                      .bias = bias,
+                                                      .multiplier = multiplier,
+                                                      .requant = requant};
+        context->kernels->fully_connected_s16_s8c(&args, begin, end);
+    }
+    return EI_OK;
+}
+
+const ei_op ei_op_fully_connected = {
+    .name = "fully_connected", .check = check, .input_rows = ei_input_rows_same, .run = run};

@@ -1,0 +1,94 @@
+#include "ops/packed.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "ops/check.h"
+
+enum { TILE_CHANNELS = 16, TILE_K = 4, TILE_BYTES = TILE_CHANNELS * TILE_K };
+
+static int64_t divide_up(int64_t value, int64_t divisor) {
+    return (value + divisor - 1) / divisor;
+}
+
+static int has_nonzero(const int8_t *bytes, int64_t first, int64_t end) {
+    for (int64_t i = first; i < end; i++) {
+        if (bytes[i] != 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/// Whether the channels beyond the last one of a group, or the values beyond a segment's end, have a
+/// weight. Looks at no other bytes: the rest of the weights need no check.
+static int padding_is_zero(const int8_t *weights, const ei_packed_shape *shape) {
+    const int64_t tiles = divide_up(shape->channels, TILE_CHANNELS);
+    const int64_t blocks = divide_up(shape->length, TILE_K);
+    const int64_t last_channels = shape->channels - (tiles - 1) * TILE_CHANNELS;
+    const int64_t last_values = shape->length - (blocks - 1) * TILE_K;
+    for (int64_t tile = 0; tile < shape->groups * tiles; tile++) {
+        const int ends_group = tile % tiles == tiles - 1;
+        for (int64_t segment = 0; segment < shape->segments; segment++) {
+            const int8_t *first =
+                weights + (tile * shape->segments + segment) * blocks * TILE_BYTES;
+            if (ends_group && last_channels < TILE_CHANNELS) {
+                for (int64_t block = 0; block < blocks; block++) {
+                    if (has_nonzero(first + block * TILE_BYTES, last_channels * TILE_K,
+                                    TILE_BYTES)) {
+                        return 0;
+                    }
+                }
+            }
+            const int8_t *last = first + (blocks - 1) * TILE_BYTES;
+            for (int64_t n = 0; n < TILE_CHANNELS && last_values < TILE_K; n++) {
+                if (has_nonzero(last, n * TILE_K + last_values, (n + 1) * TILE_K)) {
+                    return 0;
+                }
+            }
+        }
+    }
+    return 1;
+}
+
+ei_status ei_check_packed(const ei_node *node, const ei_packed_shape *shape) {
+    const ei_tensor_record *weights = ei_node_input(node, 1);
+    const ei_tensor_record *bias = ei_node_input(node, 2);
+    const ei_tensor_record *multiplier = ei_node_input(node, 3);
+    const uint32_t bias_dtype = ei_node_input(node, 0)->dtype == EI_INT8 ? EI_INT32 : EI_INT64;
+
+    // channels is below 2^36 and k below 2^56; their product is formed when both fit 31 bits.
+    const int64_t channels =
+        shape->groups * divide_up(shape->channels, TILE_CHANNELS) * TILE_CHANNELS;
+    const int64_t k = shape->segments * divide_up(shape->length, TILE_K) * TILE_K;
+    EI_TRY(ei_check_constant_elements(bias, "bias", bias_dtype, (uint64_t)channels));
+    EI_TRY(ei_check_constant_elements(multiplier, "multiplier", EI_FLOAT32, (uint64_t)channels));
+    if (k > EI_MAX_TENSOR_BYTES) {
+        return ei_fail(EI_ERROR_OPERATOR,
+                       "weights: %" PRId64 " per output channel, must be at most %d", k,
+                       EI_MAX_TENSOR_BYTES);
+    }
+    EI_TRY(ei_check_constant_elements(weights, "weights", EI_INT8, (uint64_t)(channels * k)));
+    if (!padding_is_zero(ei_node_constant(node, weights), shape)) {
+        return ei_fail(EI_ERROR_OPERATOR, "weights: padding of the packed layout is not zero");
+    }
+    return ei_check_finite_array(ei_node_constant(node, multiplier), (size_t)channels,
+                                 "multiplier");
+}
+
+ei_status ei_check_zero_row(const ei_node *node, uint32_t input, uint32_t x_dtype,
+                            uint64_t elements) {
+    const ei_tensor_record *zero = ei_node_input(node, input);
+    if (zero == NULL) {
+        return EI_OK;
+    }
+    EI_TRY(ei_check_constant_elements(zero, "zero", x_dtype, elements));
+    const uint8_t *bytes = ei_node_constant(node, zero);
+    const size_t size = ei_dtype_bytes(x_dtype);
+    for (uint64_t i = 1; i < elements; i++) {
+        if (memcmp(bytes, bytes + i * size, size) != 0) {
+            return ei_fail(EI_ERROR_OPERATOR, "zero: entry %" PRIu64 " differs from the first", i);
+        }
+    }
+    return EI_OK;
+}
