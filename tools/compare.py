@@ -1,0 +1,253 @@
+"""Hold edgeinfer against the peer runtime on one model: which values differ, and by how much.
+
+A .tflite model is compared with LiteRT on its default path (XNNPACK where it takes the operator), a
+.onnx model with onnxruntime. Prints per output how many values differ, the largest difference in
+quantised steps, and how often the largest entry is the same (top-1 agreement).
+
+    python tools/compare.py model.tflite --count 1000
+    python tools/compare.py model.tflite --data inputs.npz
+    python tools/compare.py model.tflite --by-operator    # which operator is it?
+
+With --by-operator each operator of a .tflite model runs alone on LiteRT's own inputs of it, so a
+difference belongs to that operator and is not handed on from an earlier one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+import edgeinfer
+from edgeinfer.cli.text import format_table
+from edgeinfer.session import TensorInfo
+
+Feed = dict[str, np.ndarray]
+
+
+class Peer(Protocol):
+    """A runtime that edgeinfer is held against."""
+
+    name: str
+
+    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Outputs in the model's order."""
+        ...
+
+
+class LiteRT:
+    """LiteRT's interpreter, one thread."""
+
+    def __init__(self, model: bytes, *, delegate: bool = True) -> None:
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+        kind = OpResolverType.AUTO if delegate else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        self.name = "LiteRT (XNNPACK)" if delegate else "LiteRT (builtin)"
+        self._interpreter = Interpreter(
+            model_content=model, num_threads=1, experimental_op_resolver_type=kind
+        )
+        self._interpreter.allocate_tensors()
+        self._inputs = [d["index"] for d in self._interpreter.get_input_details()]
+        self._outputs = [d["index"] for d in self._interpreter.get_output_details()]
+
+    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Outputs in the model's order."""
+        for index, array in zip(self._inputs, inputs, strict=True):
+            self._interpreter.set_tensor(index, array)
+        self._interpreter.invoke()
+        return [self._interpreter.get_tensor(index) for index in self._outputs]
+
+
+class OnnxRuntime:
+    """onnxruntime on the CPU, one thread, default optimisations."""
+
+    name = "onnxruntime"
+
+    def __init__(self, model: bytes) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(
+            model, options, providers=["CPUExecutionProvider"]
+        )
+        self._names = [i.name for i in self._session.get_inputs()]
+
+    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Outputs in the model's order."""
+        return list(self._session.run(None, dict(zip(self._names, inputs, strict=True))))
+
+
+def peer_for(path: Path, *, delegate: bool = True) -> Peer:
+    """The peer that runs this kind of file."""
+    if path.suffix == ".tflite":
+        return LiteRT(path.read_bytes(), delegate=delegate)
+    return OnnxRuntime(path.read_bytes())
+
+
+@dataclass
+class Difference:
+    """How one output differs from the peer's over all inputs."""
+
+    output: str
+    values: int = 0
+    differ: int = 0
+    largest: float = 0.0  # in quantised steps; in units of the value for a float output
+    runs: int = 0
+    same_top1: int = 0
+
+    def add(self, ours: np.ndarray, theirs: np.ndarray) -> None:
+        """Count one run."""
+        self.values += ours.size
+        self.differ += int(np.count_nonzero(ours != theirs))
+        gap = np.abs(ours.astype(np.float64) - theirs.astype(np.float64))
+        self.largest = max(self.largest, float(gap.max(initial=0.0)))
+        self.runs += 1
+        self.same_top1 += int(ours.argmax() == theirs.argmax())
+
+
+def random_feeds(infos: Sequence[TensorInfo], count: int, seed: int) -> Iterator[list[np.ndarray]]:
+    """Inputs over the whole range of each dtype: half uniform, half smooth like pictures."""
+    from edgeinfer.cli.bench import random_input
+
+    rng = np.random.default_rng(seed)
+    for i in range(count):
+        arrays = [random_input(info, rng) for info in infos]
+        yield [_smooth(a) if i % 2 and a.dtype.kind in "iu" else a for a in arrays]
+
+
+def _smooth(array: np.ndarray) -> np.ndarray:
+    """Running means along the longest axis, spread over the range again."""
+    axis = int(np.argmax(array.shape))
+    limits = np.iinfo(array.dtype)
+    total = np.cumsum(array.astype(np.float64) - (limits.min + limits.max) / 2, axis=axis)
+    low, high = total.min(), total.max()
+    scaled = (total - low) / max(high - low, 1.0) * (limits.max - limits.min) + limits.min
+    return np.rint(scaled).astype(array.dtype)
+
+
+def file_feeds(path: Path, infos: Sequence[TensorInfo]) -> Iterator[list[np.ndarray]]:
+    """Inputs from a .npy or .npz stack for a one-input model."""
+    loaded = np.load(path)
+    stack = loaded if isinstance(loaded, np.ndarray) else loaded[_stack_name(loaded, infos)]
+    for item in stack:
+        yield [item.reshape(infos[0].shape).astype(infos[0].dtype, casting="safe")]
+
+
+def _stack_name(archive: Any, infos: Sequence[TensorInfo]) -> str:
+    names = list(archive.files)
+    return next(n for n in (infos[0].name, "inputs", names[0]) if n in names)
+
+
+def compare(
+    model: edgeinfer.Model, peer: Peer, feeds: Iterator[list[np.ndarray]]
+) -> list[Difference]:
+    """Run both on every feed."""
+    found = [Difference(info.name) for info in model.outputs]
+    for feed in feeds:
+        named = {info.name: array for info, array in zip(model.inputs, feed, strict=True)}
+        ours = model.run(named)
+        outputs = [ours[i.name] for i in model.outputs] if isinstance(ours, dict) else [ours]
+        for difference, mine, theirs in zip(found, outputs, peer.run(feed), strict=True):
+            difference.add(mine, theirs)
+    return found
+
+
+def expose_all_tensors(model: bytes) -> tuple[bytes, list[str]]:
+    """The .tflite model with every activation as an output, and the outputs' names."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    tree = schema.ModelT.InitFromPackedBuf(model, 0)
+    subgraph = tree.subgraphs[0]
+    made = [t for operator in subgraph.operators for t in operator.outputs]
+    subgraph.outputs = made
+    builder = flatbuffers.Builder(len(model))
+    builder.Finish(tree.Pack(builder), b"TFL3")
+    return bytes(builder.Output()), [subgraph.tensors[t].name.decode() for t in made]
+
+
+def compare_by_operator(path: Path, feeds: Iterator[list[np.ndarray]]) -> list[tuple[Any, ...]]:
+    """Rows of (operator, node, values, differ, largest) for each operator run alone."""
+    from edgeinfer.convert import convert
+    from edgeinfer.convert.frontends.tflite import read
+    from edgeinfer.convert.graph import Graph
+
+    data = path.read_bytes()
+    exposed, names = expose_all_tensors(data)
+    peer = LiteRT(exposed)
+    graph = read(data, path.name)
+    alone = []
+    for node in graph.nodes:
+        inputs = list(dict.fromkeys(t for t in node.inputs if t is not None and t.data is None))
+        single = Graph(
+            node.name, inputs, list(node.outputs), [copy.copy(node)], graph.source_format
+        )
+        model = edgeinfer.load(convert(single).data)
+        alone.append((node, model, [Difference(t.name) for t in node.outputs]))
+    for feed in feeds:
+        values: Feed = dict(zip((t.name for t in graph.inputs), feed, strict=True))
+        values.update(zip(names, peer.run(feed), strict=True))
+        for node, model, differences in alone:
+            ours = model.run({info.name: values[info.name] for info in model.inputs})
+            outputs = ours if isinstance(ours, dict) else {node.outputs[0].name: ours}
+            for tensor, difference in zip(node.outputs, differences, strict=True):
+                difference.add(outputs[tensor.name], values[tensor.name])
+    return [
+        (node.source, node.name, d.values, d.differ, d.largest)
+        for node, _, differences in alone
+        for d in differences
+    ]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; exit code 0 whatever the comparison finds, unless --max-step is exceeded."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model", type=Path, help=".tflite or .onnx file")
+    parser.add_argument("--count", type=int, default=1000, help="random inputs (default 1000)")
+    parser.add_argument("--data", type=Path, help=".npy or .npz stack of inputs instead")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--builtin", action="store_true", help="LiteRT without XNNPACK")
+    parser.add_argument("--by-operator", action="store_true", help="each operator alone")
+    parser.add_argument("--max-step", type=float, help="exit with 1 above this difference")
+    parser.add_argument("--json", action="store_true", help="print JSON for scripts")
+    args = parser.parse_args(argv)
+
+    with edgeinfer.load(args.model) as model:
+        if args.data:
+            feeds = file_feeds(args.data, model.inputs)
+        else:
+            feeds = random_feeds(model.inputs, args.count, args.seed)
+        if args.by_operator:
+            rows = compare_by_operator(args.model, feeds)
+            print(format_table(("operator", "node", "values", "differ", "largest"), rows))
+            return 0
+        peer = peer_for(args.model, delegate=not args.builtin)
+        found = compare(model, peer, feeds)
+    if args.json:
+        print(json.dumps([asdict(d) for d in found], indent=2))
+    else:
+        print(f"{args.model.name} against {peer.name}, {found[0].runs} inputs")
+        rows = [
+            (d.output, d.values, d.differ, f"{d.differ / d.values:.4%}", d.largest,
+             f"{d.same_top1}/{d.runs}")
+            for d in found
+        ]  # fmt: skip
+        header = ("output", "values", "differ", "share", "largest step", "same top-1")
+        print(format_table(header, rows))
+    worst = max(d.largest for d in found)
+    return int(args.max_step is not None and worst > args.max_step)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
