@@ -17,12 +17,8 @@ def interpreter(model: bytes, delegate: bool = True) -> Interpreter:
         True for LiteRT's default (XNNPACK takes the operators that it can), False for the
         builtin kernels alone.
     """
-    resolver = (
-        OpResolverType.AUTO if delegate else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-    )
-    it = Interpreter(
-        model_content=model, num_threads=1, experimental_op_resolver_type=resolver
-    )
+    resolver = OpResolverType.AUTO if delegate else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    it = Interpreter(model_content=model, num_threads=1, experimental_op_resolver_type=resolver)
     it.allocate_tensors()
     return it
 
