@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from edgeinfer.budget import session_bytes_of
+from edgeinfer.convert.plan.inplace import merge_in_place
+from edgeinfer.convert.plan.lifetimes import find_lifetimes, live_bytes, make_buffers
 from edgeinfer.convert.plan.offsets import place_buffers
-from edgeinfer.convert.program import Buffer, Placement, Plan, Program, Step, Value
+from edgeinfer.convert.plan.verify import verify_plan
+from edgeinfer.convert.plan.views import share_views
+from edgeinfer.convert.program import Placement, Plan, Program, Step
 from edgeinfer.errors import BudgetError
 
 
@@ -21,42 +25,28 @@ def plan_program(program: Program, *, ram_budget: int | None = None) -> Plan:
     BudgetError
         The session needs more than `ram_budget`; the message names the step that peaks.
     """
-    last = max(len(program.operations) - 1, 0)
-    buffers: list[Buffer] = []
-    placements: dict[Value, Placement] = {}
-
-    def add(value: Value, first: int, is_input: bool = False) -> None:
-        is_output = value in outputs
-        placements[value] = Placement(len(buffers), 0, value.rows)
-        buffers.append(
-            Buffer(value.nbytes, first, last if is_output else first, 0, is_input, is_output)
-        )
-
-    outputs = set(program.outputs)
-    for value in program.inputs:
-        add(value, 0, is_input=True)
-    steps = []
-    for index, operation in enumerate(program.operations):
-        for operand in operation.inputs:
-            if operand is not None and operand.data is None:
-                buffer = buffers[placements[operand].buffer]
-                buffer.last_step = max(buffer.last_step, index)
-        for value in operation.outputs:
-            add(value, index)
-        steps.append(Step(index, 0, operation.outputs[0].rows))
+    layout = share_views(program)
+    operations = layout.operations
+    steps = [Step(i, 0, operation.outputs[0].rows) for i, operation in enumerate(operations)]
+    merge_in_place(layout, operations, steps)
+    lifetimes = find_lifetimes(layout, operations, steps)
+    buffers = make_buffers(lifetimes)
+    index_of = {storage: index for index, storage in enumerate(lifetimes)}
     arena_bytes = place_buffers(buffers)
-    live = [
-        sum(b.bytes for b in buffers if b.first_step <= step <= b.last_step)
-        for step in range(last + 1)
-    ]
+    live = live_bytes(buffers, aligned=False)
     plan = Plan(
-        operations=list(program.operations),
+        operations=operations,
         buffers=buffers,
-        placements=placements,
+        placements={
+            value: Placement(index_of[storage], storage.offsets[value] - storage.begin, value.rows)
+            for value, storage in layout.storage_of.items()
+            if storage in index_of
+        },
         steps=steps,
         arena_bytes=arena_bytes,
         peak_step=live.index(max(live)),
     )
+    verify_plan(program, plan)
     if ram_budget is not None:
         _check_budget(program, plan, ram_budget)
     return plan

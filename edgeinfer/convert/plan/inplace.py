@@ -1,0 +1,199 @@
+"""Results written over operands that nobody needs any longer.
+
+An operator that reads each element before it writes the same one may put its output into the very
+bytes of an input. That saves the output's bytes in the step where both would be alive, and keeps
+the data in cache.
+
+Algorithm. Steps are visited in order. The output takes over the bytes of an input when
+
+- the operator allows it, and shape and element size are the same;
+- this step is the last that reads these bytes, under whatever name, and reads them only as this
+  very value: a shifted or broadcast view of them would be overwritten before it is read;
+- the input's storage is not a graph input's, which only the caller may write;
+- after the two storages are merged at that place, no two values want the same byte at the same
+  time, and the rules of views about pinned storages and alignment still hold;
+- the largest sum of live bytes does not rise: merging keeps both storages alive for their joint
+  lifetime, which costs memory when one of them is larger than the value.
+
+Of several such inputs the one that leaves the fewest live bytes at the steps concerned wins, then
+the first.
+
+Not guaranteed: the best set of merges. One that is taken may exclude a later one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edgeinfer.budget import align_up
+from edgeinfer.convert.plan.lifetimes import activations, find_lifetimes
+from edgeinfer.convert.plan.offsets import ALIGNMENT
+from edgeinfer.convert.plan.views import Layout, Storage
+from edgeinfer.convert.program import Operation, Step, Value
+
+IN_PLACE = frozenset({"add", "mul", "maximum", "minimum", "lut8", "lut16", "requantize"})
+"""Operators whose output may lie in the bytes of an input: `ei_op.in_place` in csrc/ops."""
+
+
+def may_overwrite(operation: Operation, value: Value) -> bool:
+    """Whether the operator may write its output over this input, if both lie at the same place."""
+    output = operation.outputs[0]
+    return (
+        operation.operator in IN_PLACE
+        and value.shape == output.shape
+        and np.dtype(value.dtype).itemsize == np.dtype(output.dtype).itemsize
+    )
+
+
+def merge_in_place(layout: Layout, operations: Sequence[Operation], steps: Sequence[Step]) -> None:
+    """Let outputs take over the bytes of inputs where that is safe and does not raise the peak."""
+    state = _State(layout, operations, steps)
+    for index, step in enumerate(steps):
+        operation = operations[step.operation]
+        if (step.row_begin, step.row_end) != (0, operation.outputs[0].rows):
+            continue
+        choices = [
+            merge
+            for value in activations(operation.inputs)
+            if may_overwrite(operation, value)
+            and (merge := state.possible_merge(index, operation, value)) is not None
+        ]
+        if choices:
+            state.apply(min(choices, key=lambda merge: merge.live_bytes))
+
+
+@dataclass
+class _Use:
+    """What one operation writes into a storage, and who reads it: (begin, end, step)."""
+
+    value: Value
+    begin: int
+    end: int
+    written: int
+    reads: list[tuple[int, int, int]] = field(default_factory=list)
+
+    def last_needed(self, begin: int, end: int) -> int:
+        """The last step that needs any of the bytes from begin to end."""
+        steps = [step for low, high, step in self.reads if low < end and begin < high]
+        return max([self.written, *steps])
+
+    def moved(self, shift: int) -> _Use:
+        """The same use after its storage has moved."""
+        reads = [(begin + shift, end + shift, step) for begin, end, step in self.reads]
+        return _Use(self.value, self.begin + shift, self.end + shift, self.written, reads)
+
+
+@dataclass(frozen=True)
+class _Merge:
+    into: Storage
+    other: Storage
+    shift: int
+    first: int
+    last: int
+    nbytes: int
+    live_bytes: int  # summed over the steps concerned
+
+
+class _State:
+    """Uses and lifetimes of the storages, kept true while storages merge."""
+
+    def __init__(
+        self, layout: Layout, operations: Sequence[Operation], steps: Sequence[Step]
+    ) -> None:
+        self.layout = layout
+        self.lifetimes = find_lifetimes(layout, operations, steps)
+        self.uses: dict[Storage, list[_Use]] = {}
+        self.live = np.zeros(max(len(steps), 1), np.int64)
+        for storage, (first, last) in self.lifetimes.items():
+            self.live[first : last + 1] += align_up(storage.nbytes, ALIGNMENT)
+        self._collect_uses(operations, steps)
+
+    def _collect_uses(self, operations: Sequence[Operation], steps: Sequence[Step]) -> None:
+        written: dict[Value, int] = {}
+        read: dict[Storage, dict[Value, int]] = {}
+        for index, step in enumerate(steps):
+            operation = operations[step.operation]
+            for value in activations(operation.inputs):
+                read.setdefault(self.layout.storage_of[value], {})[value] = index
+            for value in operation.outputs:
+                written.setdefault(value, index)
+        for storage in self.lifetimes:
+            reads = [(*storage.span(value), step) for value, step in read.get(storage, {}).items()]
+            if storage.pinned is not None and not storage.is_input:
+                reads.append((*storage.span(storage.pinned), len(steps)))  # by the caller
+            self.uses[storage] = [
+                _Use(
+                    value,
+                    begin,
+                    end,
+                    written.get(value, 0),
+                    [(low, high, step) for low, high, step in reads if low < end and begin < high],
+                )
+                for value, (begin, end) in storage.written.items()
+            ]
+
+    def possible_merge(self, index: int, operation: Operation, value: Value) -> _Merge | None:
+        """How the output of step `index` would take over `value`, or None when it must not."""
+        output = operation.output
+        into, other = self.layout.storage_of[value], self.layout.storage_of[output]
+        if into is other or into.is_input:
+            return None
+        shift = into.offsets[value] - other.offsets[output]
+        if not self.layout.can_merge(into, other, shift):
+            return None
+        begin, end = into.span(value)
+        for operand in activations(operation.inputs):
+            if self.layout.storage_of[operand] is into:
+                low, high = into.span(operand)
+                same = (low, high) == (begin, end) and may_overwrite(operation, operand)
+                if low < end and begin < high and not same:
+                    return None
+        moved = [use.moved(shift) for use in self.uses[other]]
+        if any(
+            not _take_turns(mine, theirs, index, output)
+            for mine in self.uses[into]
+            for theirs in moved
+        ):
+            return None
+        return self._within_peak(into, other, shift)
+
+    def _within_peak(self, into: Storage, other: Storage, shift: int) -> _Merge | None:
+        lifetimes = [self.lifetimes[into], self.lifetimes[other]]
+        first = min(start for start, _ in lifetimes)
+        last = max(stop for _, stop in lifetimes)
+        low = min(into.begin, other.begin + shift)
+        nbytes = max(into.end, other.end + shift) - low
+        live = self.live[first : last + 1] + align_up(nbytes, ALIGNMENT)
+        for storage, (start, stop) in zip((into, other), lifetimes, strict=True):
+            live[start - first : stop + 1 - first] -= align_up(storage.nbytes, ALIGNMENT)
+        if live.max() > self.live.max():
+            return None
+        saved = int(live.sum() - self.live[first : last + 1].sum())
+        return _Merge(into, other, shift, first, last, nbytes, saved)
+
+    def apply(self, merge: _Merge) -> None:
+        """Carry it out."""
+        for storage in (merge.into, merge.other):
+            start, stop = self.lifetimes.pop(storage)
+            self.live[start : stop + 1] -= align_up(storage.nbytes, ALIGNMENT)
+        self.live[merge.first : merge.last + 1] += align_up(merge.nbytes, ALIGNMENT)
+        self.lifetimes[merge.into] = (merge.first, merge.last)
+        self.uses[merge.into] += [use.moved(merge.shift) for use in self.uses.pop(merge.other)]
+        self.layout.merge(merge.into, merge.other, merge.shift)
+
+
+def _take_turns(mine: _Use, theirs: _Use, index: int, output: Value) -> bool:
+    """Whether two uses of the merged storage never need the same byte at the same time.
+
+    The one exception is the output of step `index`, written over what that step reads last.
+    """
+    begin, end = max(mine.begin, theirs.begin), min(mine.end, theirs.end)
+    if begin >= end:
+        return True
+    done = mine.last_needed(begin, end)
+    if theirs.value is output and theirs.written == index and done <= index:
+        return True
+    return done < theirs.written or theirs.last_needed(begin, end) < mine.written
