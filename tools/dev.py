@@ -42,6 +42,7 @@ PYTHON = ENVIRONMENT / "bin" / "python"
 LIBRARY = "libedgeinfer.dylib" if sys.platform == "darwin" else "libedgeinfer.so"
 
 TEST_SECONDS = 12 * 60  # for all steps of `test` together
+SHOWN_LINES = 100  # of what a failed step printed
 JOBS = max(2, min(8, os.cpu_count() or 2))
 FUZZ_MUTANTS = 20_000
 
@@ -271,7 +272,11 @@ class Step:
         word = "skipped" if self.skipped else "ok" if self.ok else "FAILED"
         print(f"  {self.name:<24} {word:<8} {self.seconds:6.1f} s  {self.skipped}", flush=True)
         if not self.ok and not self.show_output:
-            print(self.log.read_text(errors="replace"), flush=True)
+            lines = self.log.read_text(errors="replace").splitlines()
+            print("\n".join(lines[:SHOWN_LINES]))
+            if len(lines) > SHOWN_LINES:
+                print(f"... {len(lines) - SHOWN_LINES} more lines in {self.log.relative_to(ROOT)}")
+            print(flush=True)
 
 
 def run_steps(steps: Sequence[Step], parallel: int) -> list[Step]:
