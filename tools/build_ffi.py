@@ -18,7 +18,7 @@ def declarations(header: str) -> str:
     """The C declarations of the header, without preprocessor lines, comments and linkage."""
     statuses = re.findall(r"\bX\((EI_\w+),\s*(\d+),", header)
     enumerators = ", ".join(f"{name} = {value}" for name, value in statuses)
-    body = re.sub(r"#define EI_STATUS_LIST.*?\n(?!  X)", "\n", header, flags=re.DOTALL)
+    body = re.sub(r"#define EI_STATUS_LIST.*?\n(?! +X)", "\n", header, flags=re.DOTALL)
     body = re.sub(r"typedef enum ei_status \{.*?\}", f"typedef enum ei_status {{{enumerators}}}",
                   body, count=1, flags=re.DOTALL)  # fmt: skip
     body = re.sub(r"#ifdef __cplusplus\n.*?#endif\n", "", body, flags=re.DOTALL)

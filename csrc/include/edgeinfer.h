@@ -32,35 +32,35 @@ extern "C" {
 #define EI_API __attribute__((visibility("default")))
 
 /// Every status, with the sentence that ei_status_text() gives.
-#define EI_STATUS_LIST(X)                                                                         \
-  X(EI_OK, 0, "success")                                                                          \
-  X(EI_ERROR_ARGUMENT, 1, "an argument is NULL, out of range or misaligned")                      \
-  X(EI_ERROR_FILE, 2, "the file cannot be opened, read or mapped")                                \
-  X(EI_ERROR_MEMORY, 3, "out of memory, or the memory given is too small")                        \
-  X(EI_ERROR_FORMAT, 4, "not an .edge file, or a damaged one")                                    \
-  X(EI_ERROR_VERSION, 5, "the file's format version is not one that this library reads")          \
-  X(EI_ERROR_CHECKSUM, 6, "a checksum does not match: the file was damaged")                      \
-  X(EI_ERROR_OPERATOR, 7, "an operator is unknown or its operands break its contract")            \
-  X(EI_ERROR_BUDGET, 8, "the session needs more memory than the budget allows")                   \
-  X(EI_ERROR_TIER, 9, "this CPU or this build lacks the kernel tier asked for")                   \
-  X(EI_ERROR_DATA, 10, "input data is outside what the model allows, an index out of range say")  \
-  X(EI_ERROR_UNSUPPORTED, 11, "this version of the library does not do what was asked for")
+#define EI_STATUS_LIST(X)                                                                          \
+    X(EI_OK, 0, "success")                                                                         \
+    X(EI_ERROR_ARGUMENT, 1, "an argument is NULL, out of range or misaligned")                     \
+    X(EI_ERROR_FILE, 2, "the file cannot be opened, read or mapped")                               \
+    X(EI_ERROR_MEMORY, 3, "out of memory, or the memory given is too small")                       \
+    X(EI_ERROR_FORMAT, 4, "not an .edge file, or a damaged one")                                   \
+    X(EI_ERROR_VERSION, 5, "the file's format version is not one that this library reads")         \
+    X(EI_ERROR_CHECKSUM, 6, "a checksum does not match: the file was damaged")                     \
+    X(EI_ERROR_OPERATOR, 7, "an operator is unknown or its operands break its contract")           \
+    X(EI_ERROR_BUDGET, 8, "the session needs more memory than the budget allows")                  \
+    X(EI_ERROR_TIER, 9, "this CPU or this build lacks the kernel tier asked for")                  \
+    X(EI_ERROR_DATA, 10, "input data is outside what the model allows, an index out of range say") \
+    X(EI_ERROR_UNSUPPORTED, 11, "this version of the library does not do what was asked for")
 
 typedef enum ei_status {
 #define EI_STATUS_ENUM(name, value, text) name = value,
-  EI_STATUS_LIST(EI_STATUS_ENUM)
+    EI_STATUS_LIST(EI_STATUS_ENUM)
 #undef EI_STATUS_ENUM
 } ei_status;
 
 /// Element types of tensors.
 typedef enum ei_dtype {
-  EI_INT8 = 1,
-  EI_UINT8 = 2,
-  EI_INT16 = 3,
-  EI_INT32 = 4,
-  EI_INT64 = 5,
-  EI_FLOAT32 = 6,
-  EI_BOOL = 7
+    EI_INT8 = 1,
+    EI_UINT8 = 2,
+    EI_INT16 = 3,
+    EI_INT32 = 4,
+    EI_INT64 = 5,
+    EI_FLOAT32 = 6,
+    EI_BOOL = 7
 } ei_dtype;
 
 typedef struct ei_model ei_model;
@@ -92,19 +92,20 @@ EI_API ei_status ei_model_open(const char *path, ei_model **model);
 EI_API ei_status ei_model_size(const void *data, size_t bytes, size_t *memory_bytes);
 /// Like ei_model_open, on a file that already lies in memory (16-byte aligned, unchanged for the model's life, as is
 /// `memory`, aligned to 8 bytes). Allocates nothing; needs no ei_model_close.
-EI_API ei_status ei_model_init(const void *data, size_t bytes, void *memory, size_t memory_bytes, ei_model **model);
+EI_API ei_status ei_model_init(const void *data, size_t bytes, void *memory, size_t memory_bytes,
+                               ei_model **model);
 /// Unmaps and frees what ei_model_open took. Its sessions must not run afterwards. NULL is allowed.
 EI_API void ei_model_close(ei_model *model);
 
 /// A graph input or output. Pointers are into the file: valid as long as the model.
 typedef struct ei_tensor_info {
-  const char *name;
-  ei_dtype dtype;
-  int32_t rank;           // 0 to 6
-  const int32_t *shape;   // rank entries
-  size_t bytes;           // of the dense row-major array
-  float scale;            // real = scale * (q - zero_point); 0 when not quantised
-  int32_t zero_point;
+    const char *name;
+    ei_dtype dtype;
+    int32_t rank;         // 0 to 6
+    const int32_t *shape; // rank entries
+    size_t bytes;         // of the dense row-major array
+    float scale;          // real = scale * (q - zero_point); 0 when not quantised
+    int32_t zero_point;
 } ei_tensor_info;
 
 EI_API uint32_t ei_model_program_count(const ei_model *model);
@@ -112,21 +113,23 @@ EI_API uint32_t ei_model_program_count(const ei_model *model);
 EI_API const char *ei_model_program_name(const ei_model *model, uint32_t program);
 EI_API uint32_t ei_model_input_count(const ei_model *model, uint32_t program);
 EI_API uint32_t ei_model_output_count(const ei_model *model, uint32_t program);
-EI_API ei_status ei_model_input(const ei_model *model, uint32_t program, uint32_t index, ei_tensor_info *info);
-EI_API ei_status ei_model_output(const ei_model *model, uint32_t program, uint32_t index, ei_tensor_info *info);
+EI_API ei_status ei_model_input(const ei_model *model, uint32_t program, uint32_t index,
+                                ei_tensor_info *info);
+EI_API ei_status ei_model_output(const ei_model *model, uint32_t program, uint32_t index,
+                                 ei_tensor_info *info);
 /// The metadata section: JSON, not zero-terminated.
 EI_API ei_status ei_model_metadata(const ei_model *model, const char **json, size_t *bytes);
 
 /// What a program needs, as planned at conversion.
 typedef struct ei_plan_info {
-  uint64_t arena_bytes;    // activations, graph inputs and outputs included
-  uint64_t state_bytes;    // what outlives a run
-  uint64_t session_bytes;  // everything a session needs: the above and bookkeeping
-  uint64_t weights_bytes;  // constants, read in place from the file
-  uint32_t step_count;
-  uint32_t peak_step;          // where the arena is fullest
-  const char *peak_node;       // its name in the source model
-  const char *peak_operator;
+    uint64_t arena_bytes;   // activations, graph inputs and outputs included
+    uint64_t state_bytes;   // what outlives a run
+    uint64_t session_bytes; // everything a session needs: the above and bookkeeping
+    uint64_t weights_bytes; // constants, read in place from the file
+    uint32_t step_count;
+    uint32_t peak_step;    // where the arena is fullest
+    const char *peak_node; // its name in the source model
+    const char *peak_operator;
 } ei_plan_info;
 EI_API ei_status ei_model_plan(const ei_model *model, uint32_t program, ei_plan_info *info);
 
@@ -134,23 +137,27 @@ EI_API ei_status ei_model_plan(const ei_model *model, uint32_t program, ei_plan_
 
 /// Options of a session; NULL stands for all zeros. Set struct_bytes to sizeof(ei_session_options).
 typedef struct ei_session_options {
-  size_t struct_bytes;
-  uint64_t ram_budget;  // bytes; 0: none. A session that needs more is refused, naming the step that peaks
-  uint32_t threads;     // 0 or 1: this version runs a session on the calling thread
-  const char *tier;     // NULL: ei_tier_default()
+    size_t struct_bytes;
+    uint64_t
+        ram_budget; // bytes; 0: none. A session that needs more is refused, naming the step that peaks
+    uint32_t threads; // 0 or 1: this version runs a session on the calling thread
+    const char *tier; // NULL: ei_tier_default()
 } ei_session_options;
 
 /// Exact bytes of memory for a session of this program; the same on every CPU. EI_ERROR_BUDGET when over ram_budget.
-EI_API ei_status ei_session_size(const ei_model *model, uint32_t program, const ei_session_options *options, size_t *bytes);
+EI_API ei_status ei_session_size(const ei_model *model, uint32_t program,
+                                 const ei_session_options *options, size_t *bytes);
 /// Builds a session in `memory` (64-byte aligned, at least ei_session_size bytes). The session reads and writes these
 /// bytes, the caller's inputs and outputs, and nothing else; it borrows the model. There is nothing to free.
-EI_API ei_status ei_session_init(const ei_model *model, uint32_t program, const ei_session_options *options, void *memory,
-                                 size_t bytes, ei_session **session);
+EI_API ei_status ei_session_init(const ei_model *model, uint32_t program,
+                                 const ei_session_options *options, void *memory, size_t bytes,
+                                 ei_session **session);
 /// Runs the program. inputs[i] and outputs[i] are dense row-major arrays of the sizes that ei_model_input and
 /// ei_model_output tell, aligned to their element; kernels read and write them directly, so they must not overlap each
 /// other. NULL for the array or an entry means the session's own buffer (ei_session_input, ei_session_output).
 /// Allocates nothing. EI_ERROR_DATA when a value in the data is out of range (gather); outputs are then unspecified.
-EI_API ei_status ei_session_run(ei_session *session, const void *const *inputs, void *const *outputs);
+EI_API ei_status ei_session_run(ei_session *session, const void *const *inputs,
+                                void *const *outputs);
 /// The session's own buffer for an input: write it in place, then run with NULL. Its contents do not survive a run.
 EI_API void *ei_session_input(ei_session *session, uint32_t index);
 /// The session's own buffer for an output, valid until the next run.
