@@ -60,7 +60,8 @@ class TensorInfo:
         if not self.is_quantized:
             raise InputError(f"{self.name!r} is not quantised")
         steps: Array = np.asarray(q).astype(np.int32) - np.int32(self.zero_point)
-        return steps.astype(np.float32) * np.float32(self.scale)
+        real: npt.NDArray[np.float32] = steps.astype(np.float32) * np.float32(self.scale)
+        return real
 
     def __str__(self) -> str:
         scale = f", scale {self.scale:.6g}, zero point {self.zero_point}" if self.scale else ""

@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
         print_json(report)
     else:
         _print_report(report)
-    return 0
+    return 0 if report["tier_ok"] else 1
 
 
 def examine() -> dict[str, Any]:

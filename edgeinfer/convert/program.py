@@ -99,7 +99,7 @@ class Program:
 
 @dataclass
 class Buffer:
-    """Bytes of the arena, alive from first_step to last_step inclusive; shared by what lies there."""
+    """Bytes of the arena, alive from first_step to last_step, both included."""
 
     bytes: int
     first_step: int
