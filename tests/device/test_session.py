@@ -1,0 +1,203 @@
+"""Running: inputs and outputs, quantising on request, copies avoided, threads."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import edgeinfer
+from edgeinfer.session import TensorInfo
+from tests.device.programs import one_in_one_out, two_in_two_out
+
+SHAPE = (1, 4, 3)
+
+
+@pytest.fixture
+def model() -> edgeinfer.Model:
+    return edgeinfer.load(one_in_one_out())
+
+
+@pytest.fixture
+def pair() -> edgeinfer.Model:
+    return edgeinfer.load(two_in_two_out())
+
+
+def test_run_takes_one_array_or_a_dict(model: edgeinfer.Model) -> None:
+    x = np.arange(12, dtype=np.int8).reshape(SHAPE)
+    expected = 2 * (x - 3) + 3
+    np.testing.assert_array_equal(model.run(x), expected)
+    np.testing.assert_array_equal(model.run({"x": x}), expected)
+    assert model.run(x).dtype == np.int8
+
+
+def test_run_of_several_inputs_and_outputs_goes_by_name(pair: edgeinfer.Model) -> None:
+    a = np.array([1, -2, 3, -4, 5, 127], np.int8)
+    b = np.array([0, 0, 9, -9, 5, -128], np.int8)
+    result = pair.run({"b": b, "a": a})
+    assert set(result) == {"largest", "negated"}
+    np.testing.assert_array_equal(result["largest"], np.maximum(a, b))
+    np.testing.assert_array_equal(result["negated"], -a)
+
+
+def test_results_are_new_arrays(model: edgeinfer.Model) -> None:
+    first = model.run(np.zeros(SHAPE, np.int8))
+    kept = first.copy()
+    model.run(np.full(SHAPE, 9, np.int8))
+    np.testing.assert_array_equal(first, kept)
+
+
+def test_run_copies_what_is_not_contiguous(model: edgeinfer.Model) -> None:
+    wide = np.arange(24, dtype=np.int8).reshape(1, 4, 6)
+    np.testing.assert_array_equal(model.run(wide[:, :, ::2]), model.run(wide[:, :, ::2].copy()))
+
+
+@pytest.mark.parametrize(
+    ("x", "words"),
+    [
+        (np.zeros((1, 4, 4), np.int8), r"takes shape \(1, 4, 3\), got \(1, 4, 4\)"),
+        (np.zeros((4, 3), np.int8), r"leading 1 is the batch"),
+        (np.zeros(SHAPE, np.float32), r"takes int8, got float32; pass quantize=True.*0\.5"),
+        (np.zeros(SHAPE, np.uint8), r"takes int8, got uint8$"),
+        ({"y": np.zeros(SHAPE, np.int8)}, r"no input is called 'y'; input 'x' is missing"),
+        ({}, r"input 'x' is missing"),
+    ],
+)
+def test_run_refuses_what_does_not_fit(model: edgeinfer.Model, x: object, words: str) -> None:
+    with pytest.raises(edgeinfer.InputError, match=words) as caught:
+        model.run(x)  # type: ignore[arg-type]
+    assert isinstance(caught.value, ValueError)
+
+
+def test_several_inputs_need_names(pair: edgeinfer.Model) -> None:
+    with pytest.raises(edgeinfer.InputError, match="2 inputs"):
+        pair.run(np.zeros(6, np.int8))
+
+
+def test_float_input_is_quantised_when_asked_and_output_given_back(model: edgeinfer.Model) -> None:
+    real = np.linspace(-80, 80, 12, dtype=np.float32).reshape(SHAPE)
+    stored = model.inputs[0].quantize(real)
+    np.testing.assert_array_equal(model.run(real, quantize=True), model.run(stored))
+    back = model.run(real, quantize=True, dequantize=True)
+    assert back.dtype == np.float32
+    np.testing.assert_array_equal(back, (model.run(stored).astype(np.float32) - 3) * 0.5)
+
+
+@given(
+    st.lists(st.floats(width=32, allow_nan=True), min_size=1, max_size=20),
+    st.floats(1e-6, 1e3, width=32),
+    st.integers(-128, 127),
+)
+def test_quantize_rounds_to_even_and_saturates(
+    values: list[float], scale: float, zero_point: int
+) -> None:
+    info = TensorInfo("x", (len(values),), np.dtype(np.int8), scale, zero_point)
+    with np.errstate(over="ignore", invalid="ignore"):
+        steps = [np.float32(v) / np.float32(scale) for v in values]
+    expected = [
+        zero_point if np.isnan(s) else int(np.clip(np.rint(s), -1e6, 1e6)) + zero_point
+        for s in steps
+    ]
+    expected = [min(max(e, -128), 127) for e in expected]
+    assert info.quantize(values).tolist() == expected
+    assert info.dequantize(info.quantize(values)).dtype == np.float32
+
+
+def test_tensor_without_a_scale_is_neither_quantised_nor_dequantised() -> None:
+    info = TensorInfo("n", (1,), np.dtype(np.int32), 0.0, 0)
+    for call in (info.quantize, info.dequantize):
+        with pytest.raises(edgeinfer.InputError, match="'n' is not quantised"):
+            call([1.0])
+
+
+def test_run_into_writes_the_caller_s_memory(model: edgeinfer.Model) -> None:
+    x, out = np.full(SHAPE, 10, np.int8), np.zeros(SHAPE, np.int8)
+    model.run_into(out, x)
+    assert out.tolist() == [[[17] * 3] * 4]
+    model.run_into({"y": out}, {"x": x})
+
+
+def test_run_into_then_run_do_not_mix_buffers(model: edgeinfer.Model) -> None:
+    out = np.zeros(SHAPE, np.int8)
+    model.run_into(out, np.full(SHAPE, 10, np.int8))
+    model.run(np.full(SHAPE, 4, np.int8))
+    assert out.max() == 17
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    array.flags.writeable = False
+    return array
+
+
+@pytest.mark.parametrize(
+    ("out", "x", "words"),
+    [
+        (np.zeros(SHAPE, np.int8), [[[0] * 3] * 4], "must be a numpy array, got list"),
+        (np.zeros(SHAPE, np.int16), np.zeros(SHAPE, np.int8), "output 'y' takes int8, got int16"),
+        (np.zeros(SHAPE, np.int8), np.zeros((1, 3, 4), np.int8), "takes shape"),
+        (np.zeros(SHAPE, np.int8), np.zeros((1, 3, 4), np.int8).transpose(0, 2, 1), "contiguous"),
+        (_read_only(np.zeros(SHAPE, np.int8)), np.zeros(SHAPE, np.int8), "'y' is read-only"),
+    ],
+)
+def test_run_into_refuses_what_would_need_a_copy(
+    model: edgeinfer.Model, out: np.ndarray, x: np.ndarray, words: str
+) -> None:
+    with pytest.raises(edgeinfer.InputError, match=words):
+        model.run_into(out, x)
+
+
+def test_run_into_takes_a_read_only_input(model: edgeinfer.Model) -> None:
+    out = np.zeros(SHAPE, np.int8)
+    model.run_into(out, _read_only(np.full(SHAPE, 10, np.int8)))
+    assert out.max() == 17
+
+
+def test_run_into_refuses_input_and_output_in_the_same_memory(model: edgeinfer.Model) -> None:
+    memory = np.zeros(SHAPE, np.int8)
+    with pytest.raises(edgeinfer.InputError, match="overlap"):
+        model.run_into(memory, memory)
+
+
+def test_sessions_are_independent_and_run_side_by_side() -> None:
+    model = edgeinfer.load(two_in_two_out())
+    wrong: list[int] = []
+
+    def work(seed: int) -> None:
+        session = model.session()
+        rng = np.random.default_rng(seed)
+        for _ in range(300):
+            a, b = rng.integers(-127, 128, (2, 6)).astype(np.int8)
+            result = session.run({"a": a, "b": b})
+            if (result["largest"] != np.maximum(a, b)).any() or (result["negated"] != -a).any():
+                wrong.append(seed)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_one_session_used_from_many_threads_gives_each_its_own_result() -> None:
+    model = edgeinfer.load(one_in_one_out())
+    wrong: list[int] = []
+
+    def work(value: int) -> None:
+        for _ in range(300):
+            if model.run(np.full(SHAPE, value, np.int8)).max() != 2 * (value - 3) + 3:
+                wrong.append(value)
+
+    threads = [threading.Thread(target=work, args=(value,)) for value in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_session_holds_exactly_the_planned_bytes(model: edgeinfer.Model) -> None:
+    assert model.session().nbytes == model.plan.session_bytes
