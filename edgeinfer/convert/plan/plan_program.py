@@ -1,15 +1,34 @@
-"""From a lowered program to its memory plan."""
+"""From a lowered program to its memory plan.
+
+Algorithm. Operations that only move bytes become views (`views`), an order with a low peak is
+searched (`order`), results are written over operands that die (`inplace`), and what is left is
+packed into the arena (`offsets`); each module says how, and what it does not guarantee. Two
+decisions are made here, by the largest sum of live bytes of the alternatives:
+
+- The order that was found is taken only when it is better than the source model's own.
+- A view keeps all of its storage alive. Where memory peaks, views whose storage holds bytes that
+  the step at the peak does not touch are undone one at a time, so that their bytes are copied
+  instead; what lowers the peak most is kept, and the search repeated.
+
+Nothing but placement can then raise the arena above that sum, and nearly never does. Whatever was
+decided, `verify` simulates the plan before it is handed out.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from edgeinfer.budget import session_bytes_of
 from edgeinfer.convert.plan.inplace import merge_in_place
-from edgeinfer.convert.plan.lifetimes import find_lifetimes, live_bytes, make_buffers
+from edgeinfer.convert.plan.lifetimes import activations, find_lifetimes, live_bytes, make_buffers
 from edgeinfer.convert.plan.offsets import place_buffers
+from edgeinfer.convert.plan.order import find_order
 from edgeinfer.convert.plan.verify import verify_plan
-from edgeinfer.convert.plan.views import share_views
-from edgeinfer.convert.program import Placement, Plan, Program, Step
+from edgeinfer.convert.plan.views import Layout, Operand, Storage, share_views
+from edgeinfer.convert.program import Operation, Placement, Plan, Program, Step
 from edgeinfer.errors import BudgetError
+
+_MAX_VIEWS_TRIED = 16  # at each peak
 
 
 def plan_program(program: Program, *, ram_budget: int | None = None) -> Plan:
@@ -25,24 +44,20 @@ def plan_program(program: Program, *, ram_budget: int | None = None) -> Plan:
     BudgetError
         The session needs more than `ram_budget`; the message names the step that peaks.
     """
-    layout = share_views(program)
-    operations = layout.operations
-    steps = [Step(i, 0, operation.outputs[0].rows) for i, operation in enumerate(operations)]
-    merge_in_place(layout, operations, steps)
-    lifetimes = find_lifetimes(layout, operations, steps)
-    buffers = make_buffers(lifetimes)
-    index_of = {storage: index for index, storage in enumerate(lifetimes)}
+    chosen = _choose(program)
+    buffers = make_buffers(chosen.lifetimes)
     arena_bytes = place_buffers(buffers)
     live = live_bytes(buffers, aligned=False)
+    index_of = {storage: index for index, storage in enumerate(chosen.lifetimes)}
     plan = Plan(
-        operations=operations,
+        operations=chosen.operations,
         buffers=buffers,
         placements={
             value: Placement(index_of[storage], storage.offsets[value] - storage.begin, value.rows)
-            for value, storage in layout.storage_of.items()
+            for value, storage in chosen.layout.storage_of.items()
             if storage in index_of
         },
-        steps=steps,
+        steps=chosen.steps,
         arena_bytes=arena_bytes,
         peak_step=live.index(max(live)),
     )
@@ -50,6 +65,84 @@ def plan_program(program: Program, *, ram_budget: int | None = None) -> Plan:
     if ram_budget is not None:
         _check_budget(program, plan, ram_budget)
     return plan
+
+
+@dataclass(frozen=True)
+class _Arrangement:
+    """Everything that is decided before offsets."""
+
+    layout: Layout
+    operations: list[Operation]
+    steps: list[Step]
+    lifetimes: dict[Storage, tuple[int, int]]
+    live: list[int]
+
+    @property
+    def peak(self) -> int:
+        """The largest sum of live bytes."""
+        return max(self.live)
+
+
+def _choose(program: Program) -> _Arrangement:
+    undone: frozenset[Operand] = frozenset()
+    best = _arrange(program, undone)
+    improved = True
+    while improved:
+        improved = False
+        for operand in _views_at_peak(best)[:_MAX_VIEWS_TRIED]:
+            trial = _arrange(program, undone | {operand}, thorough=False)
+            if trial.peak < best.peak:
+                best, choice, improved = trial, operand, True
+        if improved:
+            undone |= {choice}
+    if undone:
+        best = min(best, _arrange(program, undone), key=lambda arrangement: arrangement.peak)
+    return best
+
+
+def _arrange(
+    program: Program, undone: frozenset[Operand], *, thorough: bool = True
+) -> _Arrangement:
+    layout = share_views(program, undone)
+    found = find_order(layout, thorough=thorough)
+    best = _in_order(layout, list(layout.operations))
+    if found != layout.operations:
+        # Writing in place has merged storages of this layout; the other order starts anew.
+        again = share_views(program, undone)
+        position = {operation: index for index, operation in enumerate(layout.operations)}
+        other = _in_order(again, [again.operations[position[operation]] for operation in found])
+        best = min(best, other, key=lambda arrangement: arrangement.peak)
+    return best
+
+
+def _in_order(layout: Layout, operations: list[Operation]) -> _Arrangement:
+    steps = [Step(i, 0, operation.outputs[0].rows) for i, operation in enumerate(operations)]
+    merge_in_place(layout, operations, steps)
+    lifetimes = find_lifetimes(layout, operations, steps)
+    live = live_bytes(make_buffers(lifetimes), aligned=True)
+    return _Arrangement(layout, operations, steps, lifetimes, live)
+
+
+def _views_at_peak(arrangement: _Arrangement) -> list[Operand]:
+    """Views that keep bytes alive which the step at the peak does not touch."""
+    layout = arrangement.layout
+    peak_step = arrangement.live.index(arrangement.peak)
+    touched: dict[Storage, int] = {}
+    if arrangement.steps:
+        operation = arrangement.operations[arrangement.steps[peak_step].operation]
+        for value in activations([*operation.inputs, *operation.outputs]):
+            storage = layout.storage_of[value]
+            touched[storage] = touched.get(storage, 0) + value.nbytes
+    idle = {
+        storage
+        for storage, (first, last) in arrangement.lifetimes.items()
+        if first <= peak_step <= last and touched.get(storage, 0) < storage.nbytes
+    }
+    return [
+        (operation, index)
+        for operation, index in layout.viewed
+        if layout.storage_of[operation.output] in idle
+    ]
 
 
 def session_bytes(program: Program, plan: Plan) -> int:
