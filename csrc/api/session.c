@@ -1,0 +1,172 @@
+// Argument checks in front of run/.
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "edgeinfer.h"
+#include "kernels/table.h"
+#include "model/model.h"
+#include "run/session.h"
+
+#define EI_TIER_VARIABLE "EDGEINFER_TIER"
+
+const char *ei_tier_name(int index) {
+    return ei_kernels_tier(index);
+}
+
+int ei_tier_supported(const char *name) {
+    return name != NULL && ei_kernels_find(name) != NULL;
+}
+
+/// The table of a tier, or an error that says whether this build or this CPU lacks it.
+static ei_status find_tier(const char *name, const char *source, const ei_kernels **kernels) {
+    const ei_kernels *found = ei_kernels_find(name);
+    if (found != NULL) {
+        *kernels = found;
+        return EI_OK;
+    }
+    for (int i = 0; ei_kernels_tier(i) != NULL; i++) {
+        if (strcmp(ei_kernels_tier(i), name) == 0) {
+            return ei_fail(EI_ERROR_TIER, "%s is '%s', which this CPU does not support", source,
+                           name);
+        }
+    }
+    return ei_fail(EI_ERROR_TIER, "%s is '%s', which this build does not have", source,
+                   ei_printable(name, &(ei_text){0}));
+}
+
+static ei_status find_default_tier(const ei_kernels **kernels) {
+    const char *forced = getenv(EI_TIER_VARIABLE);
+    if (forced != NULL && forced[0] != 0) {
+        return find_tier(forced, EI_TIER_VARIABLE, kernels);
+    }
+    for (int i = 0; ei_kernels_tier(i) != NULL; i++) {
+        const ei_kernels *faster = ei_kernels_find(ei_kernels_tier(i));
+        *kernels = faster != NULL ? faster : *kernels;
+    }
+    return EI_OK;
+}
+
+ei_status ei_tier_default(const char **name) {
+    if (name == NULL) {
+        return ei_fail(EI_ERROR_ARGUMENT, "name is NULL");
+    }
+    const ei_kernels *kernels = NULL;
+    EI_TRY(find_default_tier(&kernels));
+    *name = kernels->tier;
+    return EI_OK;
+}
+
+/// What the options mean once they are checked.
+typedef struct ei_session_plan {
+    const ei_program_record *program;
+    const ei_kernels *kernels;
+} ei_session_plan;
+
+static ei_status check_budget(const ei_model *model, const ei_program_record *program,
+                              uint64_t ram_budget) {
+    if (ram_budget == 0 || program->session_bytes <= ram_budget) {
+        return EI_OK;
+    }
+    const ei_node_record *peak = ei_program_peak_node(model, program);
+    return ei_fail(EI_ERROR_BUDGET,
+                   "program '%s' needs %" PRIu64 " bytes and ram_budget is %" PRIu64 ": %" PRIu64
+                   " too few; memory peaks in step %" PRIu32 ", node '%s' (%s)",
+                   ei_printable(ei_model_string(model, program->name), &(ei_text){0}),
+                   program->session_bytes, ram_budget, program->session_bytes - ram_budget,
+                   program->peak_step,
+                   ei_printable(ei_model_string(model, peak->name), &(ei_text){0}),
+                   ei_op_find(peak->op)->name);
+}
+
+static ei_status check_options(const ei_model *model, uint32_t program,
+                               const ei_session_options *options, ei_session_plan *plan) {
+    static const ei_session_options defaults = {.struct_bytes = sizeof(ei_session_options)};
+    if (model == NULL) {
+        return ei_fail(EI_ERROR_ARGUMENT, "model is NULL");
+    }
+    if (program >= model->program_count) {
+        return ei_fail(EI_ERROR_ARGUMENT, "program is %" PRIu32 ", the model has %" PRIu32, program,
+                       model->program_count);
+    }
+    const ei_session_options *asked = options == NULL ? &defaults : options;
+    if (asked->struct_bytes != sizeof(ei_session_options)) {
+        return ei_fail(EI_ERROR_ARGUMENT,
+                       "options: struct_bytes is %zu, must be sizeof(ei_session_options), %zu",
+                       asked->struct_bytes, sizeof(ei_session_options));
+    }
+    if (asked->threads > 1) {
+        return ei_fail(
+            EI_ERROR_UNSUPPORTED,
+            "options: threads is %" PRIu32
+            ": this version runs a session on the calling thread; use 1, and one session "
+            "per thread to run several at once",
+            asked->threads);
+    }
+    plan->program = &model->programs[program];
+    if (asked->tier != NULL) {
+        EI_TRY(find_tier(asked->tier, "options: tier", &plan->kernels));
+    } else {
+        EI_TRY(find_default_tier(&plan->kernels));
+    }
+    if (plan->program->session_bytes > SIZE_MAX / 2) {
+        return ei_fail(EI_ERROR_MEMORY,
+                       "a session needs %" PRIu64 " bytes, more than can be addressed",
+                       plan->program->session_bytes);
+    }
+    return check_budget(model, plan->program, asked->ram_budget);
+}
+
+ei_status ei_session_size(const ei_model *model, uint32_t program,
+                          const ei_session_options *options, size_t *bytes) {
+    ei_session_plan plan = {0};
+    if (bytes == NULL) {
+        return ei_fail(EI_ERROR_ARGUMENT, "bytes is NULL");
+    }
+    EI_TRY(check_options(model, program, options, &plan));
+    *bytes = (size_t)plan.program->session_bytes;
+    return EI_OK;
+}
+
+ei_status ei_session_init(const ei_model *model, uint32_t program,
+                          const ei_session_options *options, void *memory, size_t bytes,
+                          ei_session **session) {
+    ei_session_plan plan = {0};
+    if (memory == NULL) {
+        return ei_fail(EI_ERROR_ARGUMENT, "memory is NULL");
+    }
+    if (session == NULL) {
+        return ei_fail(EI_ERROR_ARGUMENT, "session is NULL");
+    }
+    EI_TRY(check_options(model, program, options, &plan));
+    return ei_session_bind(model, plan.program, plan.kernels, memory, bytes, session);
+}
+
+ei_status ei_session_run(ei_session *session, const void *const *inputs, void *const *outputs) {
+    if (session == NULL) {
+        return ei_fail(EI_ERROR_ARGUMENT, "session is NULL");
+    }
+    EI_TRY(ei_session_rebind(session, inputs, outputs));
+    return ei_session_walk(session);
+}
+
+void *ei_session_input(ei_session *session, uint32_t index) {
+    if (session == NULL || index >= session->program->input_count) {
+        return NULL;
+    }
+    return ei_session_io_memory(session, index);
+}
+
+const void *ei_session_output(ei_session *session, uint32_t index) {
+    if (session == NULL || index >= session->program->output_count) {
+        return NULL;
+    }
+    return ei_session_io_memory(session, session->program->input_count + index);
+}
+
+const char *ei_session_tier(const ei_session *session) {
+    return session == NULL ? NULL : session->kernels->tier;
+}

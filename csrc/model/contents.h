@@ -1,0 +1,62 @@
+/// What the buffers of a program hold while the validator walks its steps.
+///
+/// Every activation is one of two kinds. A *produced* tensor is a graph input or some node's output:
+/// it has the contents that its producer gave it. A *view* has no producer: it names bytes that
+/// produced tensors of the same buffer fill (a reshape, a slice, the whole of a concatenation).
+///
+/// The bytes of a produced tensor are a *slot*. Produced tensors of one buffer have either exactly
+/// the same bytes, and then share the slot, or none in common. The tensors of a slot are written
+/// one over the other: the order in which they are first written is a chain, and a tensor never
+/// gets ahead of the one before it in the chain. So the bytes of a slot, from its start, hold the
+/// last tensor of the chain as far as that is written, then the one before, and so on; and one
+/// comparison tells whether rows of a tensor are still there. For tensors that hold more than a
+/// ring, this is what an operator working in place does; for rings it holds for the row numbers.
+///
+/// A ring shares its slot only with tensors of the same rows, ring and row size, views included. A
+/// view of whole tensors may be a part of a slot or cover several, which must be written in order.
+///
+/// Not found: a view read after what it once showed was overwritten by another tensor of the slot.
+/// It then shows the newer contents, which a view may be meant to do. The state region is not
+/// tracked: its contents come from earlier runs.
+#ifndef EI_MODEL_CONTENTS_H
+#define EI_MODEL_CONTENTS_H
+
+#include "model/model.h"
+
+typedef struct ei_tensor_track {
+    uint32_t producer; // node of the file, or one of contents.c's special values
+    uint32_t written;  // bytes of its rows written so far in the walk, counted from row 0
+    uint32_t slot;     // produced: its slot. View: the first slot that was not full when last read
+    uint32_t under;    // the tensor before it in the chain of its slot
+    uint32_t over;     // the tensor after it
+} ei_tensor_track;
+
+typedef struct ei_slot {
+    uint32_t shape; // a tensor of the slot: all have its buffer, offset and held bytes
+    uint32_t head;  // first and last tensor of the chain
+    uint32_t tail;
+} ei_slot;
+
+typedef struct ei_contents {
+    ei_tensor_track *tracks; // one per tensor of the file
+    ei_slot *slots;          // of the current program, by buffer and offset; room for every tensor
+    uint32_t *order;         // room for every tensor
+    uint32_t slot_count;
+} ei_contents;
+
+/// Finds producers and slots of a program whose records are checked, and fills graph inputs.
+ei_status ei_contents_start(ei_contents *contents, const ei_model *model,
+                            const ei_program_record *program);
+/// Rows [begin, end) of an activation are about to be read: are they there?
+ei_status ei_contents_read(ei_contents *contents, const ei_model *model,
+                           const ei_program_record *program, uint32_t tensor, uint32_t begin,
+                           uint32_t end);
+/// Rows [begin, end) of its node's output are written: are they the next, and may they be?
+ei_status ei_contents_write(ei_contents *contents, const ei_model *model,
+                            const ei_program_record *program, uint32_t tensor, uint32_t begin,
+                            uint32_t end);
+/// After the last step: is every produced tensor complete?
+ei_status ei_contents_finish(const ei_contents *contents, const ei_model *model,
+                             const ei_program_record *program);
+
+#endif

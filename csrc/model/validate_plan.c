@@ -1,0 +1,297 @@
+// The memory plan: buffers and their lifetimes, graph inputs and outputs, promised sizes, and a walk
+// through the steps.
+#include "model/validate.h"
+
+#include <inttypes.h>
+
+#include "base/dtype.h"
+#include "base/size.h"
+#include "ops/op.h"
+
+static ei_status check_buffer(const ei_program_record *program, const ei_buffer_record *buffer) {
+    if (buffer->region != EI_REGION_ARENA && buffer->region != EI_REGION_STATE) {
+        return ei_fail(EI_ERROR_FORMAT, "region is %d, which is none", buffer->region);
+    }
+    const int in_state = buffer->region == EI_REGION_STATE;
+    if (buffer->flags > EI_BUFFER_OUTPUT || (in_state && buffer->flags != 0)) {
+        return ei_fail(
+            EI_ERROR_FORMAT,
+            "flags is 0x%x, must be 0, or 1 or 2 for a graph input or output in the arena",
+            buffer->flags);
+    }
+    for (uint32_t i = 0; i < sizeof buffer->reserved; i++) {
+        if (buffer->reserved[i] != 0) {
+            return ei_fail(EI_ERROR_FORMAT, "reserved must be 0");
+        }
+    }
+    const uint64_t region_bytes = in_state ? program->state_bytes : program->arena_bytes;
+    if (buffer->bytes == 0 || !ei_size_inside(buffer->offset, buffer->bytes, region_bytes)) {
+        return ei_fail(EI_ERROR_FORMAT,
+                       "%" PRIu64 " bytes at offset %" PRIu64
+                       " must be at least 1 and inside the %s, "
+                       "%" PRIu64 " bytes",
+                       buffer->bytes, buffer->offset, in_state ? "state" : "arena", region_bytes);
+    }
+    if (buffer->offset % EI_BUFFER_ALIGNMENT != 0) {
+        return ei_fail(EI_ERROR_FORMAT, "offset is %" PRIu64 ", must be a multiple of %d",
+                       buffer->offset, EI_BUFFER_ALIGNMENT);
+    }
+    const uint32_t last_step = program->step_count - 1;
+    if (buffer->first_step > buffer->last_step || buffer->last_step > last_step) {
+        return ei_fail(EI_ERROR_FORMAT,
+                       "lives from step %" PRIu32 " to %" PRIu32 ", must lie within 0 to %" PRIu32,
+                       buffer->first_step, buffer->last_step, last_step);
+    }
+    if ((in_state || buffer->flags == EI_BUFFER_INPUT) && buffer->first_step != 0) {
+        return ei_fail(EI_ERROR_FORMAT, "first_step is %" PRIu32 ", must be 0 for %s",
+                       buffer->first_step, in_state ? "state" : "a graph input");
+    }
+    if ((in_state || buffer->flags == EI_BUFFER_OUTPUT) && buffer->last_step != last_step) {
+        return ei_fail(EI_ERROR_FORMAT,
+                       "last_step is %" PRIu32 ", must be the last, %" PRIu32 ", for %s",
+                       buffer->last_step, last_step, in_state ? "state" : "a graph output");
+    }
+    return EI_OK;
+}
+
+static int buffers_collide(const ei_buffer_record *a, const ei_buffer_record *b) {
+    return a->region == b->region && a->first_step <= b->last_step &&
+           b->first_step <= a->last_step && a->offset < b->offset + b->bytes &&
+           b->offset < a->offset + a->bytes;
+}
+
+ei_status ei_check_buffers(const ei_model *model, const ei_program_record *program) {
+    const ei_buffer_record *buffers = model->buffers + program->first_buffer;
+    uint64_t ends[2] = {0, 0};
+    for (uint32_t i = 0; i < program->buffer_count; i++) {
+        const ei_status status = check_buffer(program, &buffers[i]);
+        if (status != EI_OK) {
+            return ei_fail_in(status, "buffer %" PRIu32, i);
+        }
+        for (uint32_t j = 0; j < i; j++) {
+            if (buffers_collide(&buffers[i], &buffers[j])) {
+                return ei_fail(EI_ERROR_FORMAT,
+                               "buffers %" PRIu32 " and %" PRIu32
+                               ": overlap in the %s while both are alive",
+                               j, i, buffers[i].region == EI_REGION_STATE ? "state" : "arena");
+            }
+        }
+        uint64_t *end = &ends[buffers[i].region];
+        const uint64_t buffer_end = buffers[i].offset + buffers[i].bytes;
+        *end = buffer_end > *end ? buffer_end : *end;
+    }
+    // The planner may round its total up, but may not promise more than that.
+    int overflow = 0;
+    if (program->arena_bytes > ei_size_align(ends[0], EI_SESSION_ALIGNMENT, &overflow) ||
+        program->state_bytes > ei_size_align(ends[1], EI_SESSION_ALIGNMENT, &overflow)) {
+        return ei_fail(EI_ERROR_FORMAT,
+                       "arena_bytes and state_bytes are %" PRIu64 " and %" PRIu64
+                       ", the buffers end at %" PRIu64 " and %" PRIu64,
+                       program->arena_bytes, program->state_bytes, ends[0], ends[1]);
+    }
+    return EI_OK;
+}
+
+/// A graph input or output is a whole tensor that fills a buffer of its own, so that a run can put
+/// the caller's memory in the buffer's place.
+static ei_status check_one_io(const ei_model *model, const ei_program_record *program,
+                              uint32_t tensor, uint32_t io, uint8_t flag) {
+    if (tensor >= model->tensor_count || tensor < program->first_tensor ||
+        tensor - program->first_tensor >= program->tensor_count ||
+        ei_tensor_is_constant(&model->tensors[tensor])) {
+        return ei_fail(EI_ERROR_FORMAT, "is tensor %" PRIu32 ", not an activation of the program",
+                       tensor);
+    }
+    const ei_tensor_record *record = &model->tensors[tensor];
+    const ei_buffer_record *buffer = ei_program_buffer(model, program, record);
+    ei_buffer_binding *binding = &model->bindings[program->first_buffer + record->buffer];
+    if (buffer->flags != flag) {
+        return ei_fail(EI_ERROR_FORMAT, "lies in buffer %" PRIu32 " with flags 0x%x, must be 0x%x",
+                       record->buffer, buffer->flags, flag);
+    }
+    if (record->ring_rows != record->rows || record->offset != 0 ||
+        ei_tensor_dense_bytes(record) != buffer->bytes) {
+        return ei_fail(EI_ERROR_FORMAT, "must be a whole tensor that fills buffer %" PRIu32,
+                       record->buffer);
+    }
+    if (binding->io != EI_NO_IO) {
+        return ei_fail(EI_ERROR_FORMAT, "shares buffer %" PRIu32 " with another one",
+                       record->buffer);
+    }
+    binding->io = io;
+    return EI_OK;
+}
+
+static uint32_t io_tensor(const ei_model *model, const ei_program_record *program, uint32_t io) {
+    return io < program->input_count
+               ? model->operands[program->first_input + io]
+               : model->operands[program->first_output + (io - program->input_count)];
+}
+
+ei_status ei_check_io(const ei_model *model, const ei_program_record *program) {
+    const uint64_t count = (uint64_t)program->input_count + program->output_count;
+    for (uint32_t i = 0; i < program->buffer_count; i++) {
+        model->bindings[program->first_buffer + i] = (ei_buffer_binding){EI_NO_IO, EI_NO_VIEW};
+    }
+    // There are at most as many as buffers: no two share one.
+    for (uint32_t i = 0; i < count; i++) {
+        const int is_input = i < program->input_count;
+        const ei_status status = check_one_io(model, program, io_tensor(model, program, i), i,
+                                              is_input ? EI_BUFFER_INPUT : EI_BUFFER_OUTPUT);
+        if (status != EI_OK) {
+            return ei_fail_in(status, "graph %s %" PRIu32, is_input ? "input" : "output",
+                              is_input ? i : i - program->input_count);
+        }
+    }
+    for (uint32_t i = 0; i < program->buffer_count; i++) {
+        const ei_buffer_record *buffer = &model->buffers[program->first_buffer + i];
+        if (buffer->flags != 0 && model->bindings[program->first_buffer + i].io == EI_NO_IO) {
+            return ei_fail(EI_ERROR_FORMAT,
+                           "buffer %" PRIu32
+                           ": flags is 0x%x, but no graph input or output fills it",
+                           i, buffer->flags);
+        }
+    }
+    // The caller's memory is aligned to the elements of the graph input or output only.
+    for (uint32_t i = 0; i < program->tensor_count; i++) {
+        const uint32_t index = program->first_tensor + i;
+        const ei_tensor_record *tensor = &model->tensors[index];
+        if (ei_tensor_is_constant(tensor)) {
+            continue;
+        }
+        const uint32_t io = model->bindings[program->first_buffer + tensor->buffer].io;
+        if (io == EI_NO_IO) {
+            continue;
+        }
+        const ei_tensor_record *filler = &model->tensors[io_tensor(model, program, io)];
+        if (ei_dtype_bytes(tensor->dtype) > ei_dtype_bytes(filler->dtype)) {
+            return ei_fail_in_tensor(
+                ei_fail(EI_ERROR_FORMAT,
+                        "has larger elements than the graph input or output that fills its buffer"),
+                model, index);
+        }
+    }
+    return EI_OK;
+}
+
+ei_status ei_check_promises(const ei_program_record *program, const ei_node_totals *totals) {
+    if (program->scratch_bytes < totals->scratch_bytes) {
+        return ei_fail(EI_ERROR_FORMAT, "scratch_bytes is %" PRIu64 ", its operators need %" PRIu64,
+                       program->scratch_bytes, totals->scratch_bytes);
+    }
+    if (program->weights_bytes != totals->weights_bytes) {
+        return ei_fail(EI_ERROR_FORMAT,
+                       "weights_bytes is %" PRIu64 ", its nodes read %" PRIu64
+                       " bytes of distinct constants",
+                       program->weights_bytes, totals->weights_bytes);
+    }
+    int overflow = 0;
+    const ei_session_layout layout = ei_session_layout_of(program, totals->operands, &overflow);
+    if (overflow || program->session_bytes != layout.bytes) {
+        return ei_fail(EI_ERROR_FORMAT,
+                       "session_bytes is %" PRIu64 ", its parts make %" PRIu64 " bytes%s",
+                       program->session_bytes, layout.bytes, overflow ? " and more" : "");
+    }
+    return EI_OK;
+}
+
+static ei_status check_alive(const ei_model *model, const ei_program_record *program,
+                             uint32_t tensor, uint32_t step) {
+    const ei_buffer_record *buffer = ei_program_buffer(model, program, &model->tensors[tensor]);
+    if (step < buffer->first_step || step > buffer->last_step) {
+        const ei_status status =
+            ei_fail(EI_ERROR_FORMAT,
+                    "its buffer %" PRIu32 " lives from step %" PRIu32 " to %" PRIu32 " only",
+                    model->tensors[tensor].buffer, buffer->first_step, buffer->last_step);
+        return ei_fail_in_tensor(status, model, tensor);
+    }
+    return EI_OK;
+}
+
+static ei_status check_step_operands(const ei_model *model, const ei_program_record *program,
+                                     uint32_t index, const ei_step_record *step) {
+    const uint32_t node_index = program->first_node + step->node;
+    const ei_node_record *record = &model->nodes[node_index];
+    const ei_op *op = ei_op_find(record->op);
+    ei_contents *contents = &model->checks->contents;
+    const ei_node node = {
+        .record = record,
+        .operands = model->operands + record->first_operand,
+        .tensors = model->tensors,
+        .constants = model->constants,
+        .params = model->params + record->params_offset,
+        .name = model->strings + record->name,
+        .index = node_index,
+    };
+    for (uint32_t i = 0; i < record->input_count; i++) {
+        const uint32_t tensor = node.operands[i];
+        if (tensor == EI_NO_TENSOR || ei_tensor_is_constant(&model->tensors[tensor])) {
+            continue;
+        }
+        EI_TRY(check_alive(model, program, tensor, index));
+        const uint32_t rows = model->tensors[tensor].rows;
+        const ei_row_range range = op->input_rows == NULL
+                                       ? (ei_row_range){0, rows}
+                                       : op->input_rows(&node, i, step->row_begin, step->row_end);
+        if (range.begin > range.end || range.end > rows) {
+            return ei_fail(EI_ERROR_OPERATOR,
+                           "operand %" PRIu32 ": rows %" PRIu32 " to %" PRIu32
+                           " are needed, the tensor has %" PRIu32,
+                           i, range.begin, range.end, rows);
+        }
+        EI_TRY(ei_contents_read(contents, model, program, tensor, range.begin, range.end));
+    }
+    for (uint32_t o = 0; o < record->output_count; o++) {
+        const uint32_t tensor = node.operands[record->input_count + o];
+        EI_TRY(check_alive(model, program, tensor, index));
+        EI_TRY(ei_contents_write(contents, model, program, tensor, step->row_begin, step->row_end));
+    }
+    return EI_OK;
+}
+
+static ei_status check_step(const ei_model *model, const ei_program_record *program,
+                            uint32_t index) {
+    const ei_step_record *step = &model->steps[program->first_step + index];
+    if (step->node >= program->node_count) {
+        return ei_fail(EI_ERROR_FORMAT, "node is %" PRIu32 ", the program has %" PRIu32, step->node,
+                       program->node_count);
+    }
+    if (step->reserved != 0) {
+        return ei_fail(EI_ERROR_FORMAT, "reserved must be 0");
+    }
+    const ei_node_record *node = &model->nodes[program->first_node + step->node];
+    const uint32_t output = model->operands[node->first_operand + node->input_count];
+    const uint32_t rows = model->tensors[output].rows;
+    ei_status status = EI_OK;
+    if (step->row_begin >= step->row_end || step->row_end > rows) {
+        status = ei_fail(EI_ERROR_FORMAT,
+                         "rows %" PRIu32 " to %" PRIu32
+                         " must be at least one and inside the output, %" PRIu32 " rows",
+                         step->row_begin, step->row_end, rows);
+    } else {
+        status = check_step_operands(model, program, index, step);
+    }
+    return status == EI_OK ? EI_OK
+                           : ei_fail_in_node(status, model, program->first_node + step->node);
+}
+
+ei_status ei_check_steps(const ei_model *model, const ei_program_record *program) {
+    ei_contents *contents = &model->checks->contents;
+    EI_TRY(ei_contents_start(contents, model, program));
+    for (uint32_t i = 0; i < program->step_count; i++) {
+        const ei_status status = check_step(model, program, i);
+        if (status != EI_OK) {
+            return ei_fail_in(status, "step %" PRIu32, i);
+        }
+    }
+    EI_TRY(ei_contents_finish(contents, model, program));
+    for (uint32_t i = 0; i < program->output_count; i++) {
+        const uint32_t tensor = model->operands[program->first_output + i];
+        const ei_status status =
+            ei_contents_read(contents, model, program, tensor, 0, model->tensors[tensor].rows);
+        if (status != EI_OK) {
+            return ei_fail_in(status, "after the last step: graph output %" PRIu32, i);
+        }
+    }
+    return EI_OK;
+}

@@ -1,0 +1,44 @@
+/// A session: a checked program, a kernel table and memory, bound to each other.
+#ifndef EI_RUN_SESSION_H
+#define EI_RUN_SESSION_H
+
+#include "kernels/table.h"
+#include "model/model.h"
+#include "ops/op.h"
+
+/// At the start of a session's memory; nodes, views, scratch, arena and state follow it, where
+/// ei_session_layout says.
+struct ei_session {
+    const ei_model *model;
+    const ei_program_record *program;
+    const ei_kernels *kernels;
+    ei_bound_node *nodes;
+    ei_view *views; // of the nodes' operands, in their order
+    uint8_t *scratch, *arena, *state;
+};
+
+_Static_assert(sizeof(ei_session) <= EI_SESSION_FIXED_BYTES, "part of the promised size");
+_Static_assert(sizeof(ei_bound_node) <= EI_SESSION_NODE_BYTES, "part of the promised size");
+_Static_assert(sizeof(ei_view) <= EI_SESSION_OPERAND_BYTES, "part of the promised size");
+_Static_assert(EI_SESSION_FIXED_BYTES % 8 == 0 && EI_SESSION_NODE_BYTES % 8 == 0, "alignment");
+
+/// Checks the memory's alignment and size, zeroes it and binds every operand to its place.
+ei_status ei_session_bind(const ei_model *model, const ei_program_record *program,
+                          const ei_kernels *kernels, void *memory, size_t bytes,
+                          ei_session **session);
+
+/// A graph input or output: inputs count from 0, outputs follow them.
+const ei_tensor_record *ei_session_io(const ei_session *session, uint32_t io);
+/// The session's own memory for it.
+uint8_t *ei_session_io_memory(const ei_session *session, uint32_t io);
+
+/// Puts the caller's memory in the place of graph inputs and outputs; NULL entries, or a NULL array,
+/// put the session's own back. Fails, with nothing changed, when an address is not aligned to its
+/// elements, lies in the session's memory, or when an output overlaps another output or an input.
+ei_status ei_session_rebind(const ei_session *session, const void *const *inputs,
+                            void *const *outputs);
+
+/// Walks the steps.
+ei_status ei_session_walk(const ei_session *session);
+
+#endif
