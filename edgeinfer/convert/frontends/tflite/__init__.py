@@ -1,0 +1,68 @@
+"""TensorFlow Lite models (.tflite).
+
+How it is divided: `model_file` reads the flatbuffer and trusts nothing; `patterns` joins stored
+operators that mean one; `builder` walks the operators and hands each to its handler in HANDLERS;
+`operands` holds the rules that all handlers share; `fold` evaluates what is constant.
+
+A new operator is a handler in the module of its family and one line in that module's HANDLERS.
+"""
+
+from __future__ import annotations
+
+from edgeinfer.convert.graph import Graph
+
+from . import (
+    batch_blocks,
+    conversion,
+    convolution,
+    elementwise,
+    matmul,
+    movement,
+    pooling,
+    slicing,
+)
+from .builder import GraphBuilder
+from .labels import describe
+from .model_file import ModelFile
+from .operation import Handling
+from .patterns import Patterns
+
+HANDLERS: dict[str, Handling] = {
+    **batch_blocks.HANDLERS,
+    **conversion.HANDLERS,
+    **convolution.HANDLERS,
+    **elementwise.HANDLERS,
+    **matmul.HANDLERS,
+    **movement.HANDLERS,
+    **pooling.HANDLERS,
+    **slicing.HANDLERS,
+}
+"""How each operator is read, by its name in the schema."""
+
+
+def read(data: bytes, name: str) -> Graph:
+    """Read a model: its first subgraph, with every problem that stands in the way of converting it.
+
+    Parameters
+    ----------
+    data : the bytes of the file.
+    name : what messages and the graph call the model.
+
+    Returns
+    -------
+    Graph
+        Names of tensors are the file's; a node is called as its output. The metadata has, where the
+        file has them: description, min_runtime_version, signatures, labels.
+
+    Raises
+    ------
+    ConversionError
+        `data` is not a TFLite model, or contradicts itself.
+    MissingExtraError
+        The `tflite` package is not installed.
+    """
+    file = ModelFile(data, name)
+    patterns = Patterns(file)
+    graph = GraphBuilder(file, patterns.operators, patterns.dilated, HANDLERS).build()
+    graph.metadata = describe(file, data)
+    return graph
