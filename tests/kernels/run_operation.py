@@ -1,0 +1,178 @@
+"""One operation as a whole file: planned, written, loaded by the C core and run.
+
+It is run in the two ways that a plan may choose: over whole tensors, and streamed through the
+smallest rings that hold what each band of rows needs, with guard tensors on both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+import edgeinfer
+from edgeinfer.convert.program import Buffer, Operation, Placement, Plan, Program, Step, Value
+from edgeinfer.convert.write import write_model
+
+RowRange = Callable[[int, int], tuple[int, int]]
+"""Rows of an input that output rows [begin, end) read."""
+
+_GUARD_BYTES = 64
+_LIMITS = {"int8": (-128, 127), "int16": (-32768, 32767)}
+
+
+def constant(name: str, data: np.ndarray) -> Value:
+    """An operand with contents."""
+    return Value(name, data.shape, data.dtype.name, data=np.ascontiguousarray(data))
+
+
+def run_whole(operation: Operation, inputs: list[np.ndarray]) -> np.ndarray:
+    """Run an operation in one step; `inputs` are the contents of its activations, in order."""
+    activations = _activations(operation)
+    program = Program("main", activations, list(operation.outputs), [operation])
+    placements = {}
+    buffers: list[Buffer] = []
+    offset = 0
+    for value in [*activations, operation.output]:
+        placements[value] = Placement(len(buffers), 0, value.rows)
+        is_output = value is operation.output
+        buffers.append(Buffer(value.nbytes, 0, 0, offset, not is_output, is_output))
+        offset += -(-value.nbytes // 64) * 64
+    steps = [Step(0, 0, operation.output.rows)]
+    plan = Plan([operation], buffers, placements, steps, offset, 0)
+    model = edgeinfer.load(write_model([(program, plan)], {}))
+    given = {value.name: data for value, data in zip(activations, inputs, strict=True)}
+    result: np.ndarray = model.run(given)
+    return result
+
+
+def run_streamed(
+    operation: Operation, inputs: list[np.ndarray], reads: list[RowRange], band: int
+) -> np.ndarray:
+    """Run an operation in bands of `band` output rows, its activations being rings.
+
+    Each activation is copied row by row from a graph input into the smallest ring that the bands
+    allow, and the output ring is copied out after every band. Guard tensors lie before, between and
+    behind the rings; the bytes of all of them are compared at the end.
+
+    Parameters
+    ----------
+    inputs : contents of the activations, in order
+    reads : for each of them, which rows a band of output rows reads
+    band : rows of the output computed at a time
+    """
+    planner = _Stream(operation, reads, band)
+    program, plan = planner.plan()
+    model = edgeinfer.load(write_model([(program, plan)], {}))
+    rng = np.random.default_rng(7)
+    given = {
+        value.name: rng.integers(-128, 128, value.shape).astype(value.dtype)
+        for value in program.inputs
+    }
+    for value, data in zip(planner.sources, inputs, strict=True):
+        given[value.name] = data
+    results = model.run(given)
+    for name, result in results.items():
+        if name.startswith("guard"):
+            np.testing.assert_array_equal(result, given[name.removesuffix(" out")], err_msg=name)
+    streamed: np.ndarray = results[planner.result.name]
+    return streamed
+
+
+def _activations(operation: Operation) -> list[Value]:
+    return [v for v in operation.inputs if v is not None and v.data is None]
+
+
+def _like(value: Value, name: str) -> Value:
+    return Value(name, value.shape, value.dtype)
+
+
+def _copy(source: Value, target: Value) -> Operation:
+    """The same values, row by row."""
+    low, high = _LIMITS[source.dtype]
+    params: dict[str, int | float] = {
+        "in_zero_point": 0,
+        "multiplier": 1.0,
+        "out_zero_point": 0,
+        "clamp_min": low,
+        "clamp_max": high,
+    }
+    return Operation("requantize", [source], [target], params, f"copy to {target.name}")
+
+
+class _Stream:
+    """A program of copies around one operation, and the plan that streams it."""
+
+    def __init__(self, operation: Operation, reads: list[RowRange], band: int) -> None:
+        self.reads = reads
+        self.band = band
+        self.operation = operation
+        self.rings = _activations(operation)
+        self.sources = [_like(value, f"source of {value.name}") for value in self.rings]
+        self.result = _like(operation.output, "result")
+        copies_in = [_copy(s, r) for s, r in zip(self.sources, self.rings, strict=True)]
+        guards = range(len(self.rings) + 2)
+        self.guards = [Value(f"guard {i}", (_GUARD_BYTES,), "int8") for i in guards]
+        self.guard_copies = [_copy(g, _like(g, f"{g.name} out")) for g in self.guards]
+        copy_out = _copy(operation.output, self.result)
+        self.operations = [*copies_in, operation, copy_out, *self.guard_copies]
+
+    def plan(self) -> tuple[Program, Plan]:
+        steps: list[Step] = []
+        ring_rows = [1] * len(self.rings)
+        written = [0] * len(self.rings)
+        main = len(self.rings)
+        for begin, end in self._bands():
+            for i, ring in enumerate(self.rings):
+                first, last = self.reads[i](begin, end)
+                if last > written[i]:
+                    steps.append(Step(i, written[i], last))
+                    written[i] = last
+                if last > first:
+                    # A step may overwrite only what no later band reads: count from `first`.
+                    ring_rows[i] = max(ring_rows[i], written[i] - first)
+                ring_rows[i] = min(max(ring_rows[i], self._longest(steps, i)), ring.rows)
+            steps.append(Step(main, begin, end))
+            steps.append(Step(main + 1, begin, end))
+        for i, ring in enumerate(self.rings):
+            for row in range(written[i], ring.rows):
+                steps.append(Step(i, row, row + 1))
+        for i, copy in enumerate(self.guard_copies):
+            steps.append(Step(main + 2 + i, 0, copy.output.rows))
+
+        buffers: list[Buffer] = []
+        placements: dict[Value, Placement] = {}
+        last_step = len(steps) - 1
+        offset = 0
+
+        def place(value: Value, rows: int, *, is_input: bool = False, is_output: bool = False):
+            nonlocal offset
+            size = rows * value.row_bytes
+            placements[value] = Placement(len(buffers), 0, rows)
+            buffers.append(Buffer(size, 0, last_step, offset, is_input, is_output))
+            offset += -(-size // 16) * 16
+
+        output = self.operation.output
+        place(self.guards[0], 1, is_input=True)
+        for ring, rows, guard in zip(self.rings, ring_rows, self.guards[1:-1], strict=True):
+            place(ring, rows)
+            place(guard, 1, is_input=True)
+        place(output, min(self.band, output.rows))
+        place(self.guards[-1], 1, is_input=True)
+        for source in self.sources:
+            place(source, source.rows, is_input=True)
+        results = [self.result, *(copy.output for copy in self.guard_copies)]
+        for value in results:
+            place(value, value.rows, is_output=True)
+
+        program = Program("main", [*self.sources, *self.guards], results, self.operations)
+        return program, Plan(self.operations, buffers, placements, steps, offset, 0)
+
+    def _bands(self) -> Iterator[tuple[int, int]]:
+        rows = self.operation.output.rows
+        for begin in range(0, rows, self.band):
+            yield begin, min(begin + self.band, rows)
+
+    @staticmethod
+    def _longest(steps: list[Step], operation: int) -> int:
+        return max((s.row_end - s.row_begin for s in steps if s.operation == operation), default=1)
