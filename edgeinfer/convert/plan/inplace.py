@@ -10,32 +10,36 @@ Algorithm. Steps are visited in order. The output takes over the bytes of an inp
 - this step is the last that reads these bytes, under whatever name, and reads them only as this
   very value: a shifted or broadcast view of them would be overwritten before it is read;
 - the input's storage is not a graph input's, which only the caller may write;
-- after the two storages are merged at that place, no two values want the same byte at the same
-  time, and the rules of views about pinned storages and alignment still hold;
+- after the two storages are merged at that place, results that share bytes share all of theirs and
+  take turns (the device checks plans by whole results), and the rules of views about pinned
+  storages and alignment still hold;
 - the largest sum of live bytes does not rise: merging keeps both storages alive for their joint
   lifetime, which costs memory when one of them is larger than the value.
 
 Of several such inputs the one that leaves the fewest live bytes at the steps concerned wins, then
 the first.
 
-Not guaranteed: the best set of merges. One that is taken may exclude a later one.
+Not guaranteed: the best set of merges. One that is taken may exclude a later one. A slice is never
+written in place: it is a part of a larger result.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from edgeinfer.budget import align_up
 from edgeinfer.convert.plan.lifetimes import activations, find_lifetimes
-from edgeinfer.convert.plan.offsets import ALIGNMENT
-from edgeinfer.convert.plan.views import Layout, Storage
+from edgeinfer.convert.plan.views import ARENA_ALIGNMENT, Layout, Storage
 from edgeinfer.convert.program import Operation, Step, Value
 
-IN_PLACE = frozenset({"add", "mul", "maximum", "minimum", "lut8", "lut16", "requantize"})
-"""Operators whose output may lie in the bytes of an input: `ei_op.in_place` in csrc/ops."""
+IN_PLACE = frozenset({"add", "mul", "maximum", "minimum", "lut8", "lut16", "requantize", "softmax"})
+"""Operators whose output may lie in the bytes of an input: those with `in_place` in csrc/ops.
+
+`copy` has it too, but a copy that could run in place is a view.
+"""
 
 
 def may_overwrite(operation: Operation, value: Value) -> bool:
@@ -65,25 +69,19 @@ def merge_in_place(layout: Layout, operations: Sequence[Operation], steps: Seque
             state.apply(min(choices, key=lambda merge: merge.live_bytes))
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Use:
-    """What one operation writes into a storage, and who reads it: (begin, end, step)."""
+    """A range of a storage that one operation writes, when, and when any of it is last needed."""
 
     value: Value
     begin: int
     end: int
     written: int
-    reads: list[tuple[int, int, int]] = field(default_factory=list)
-
-    def last_needed(self, begin: int, end: int) -> int:
-        """The last step that needs any of the bytes from begin to end."""
-        steps = [step for low, high, step in self.reads if low < end and begin < high]
-        return max([self.written, *steps])
+    last_needed: int
 
     def moved(self, shift: int) -> _Use:
         """The same use after its storage has moved."""
-        reads = [(begin + shift, end + shift, step) for begin, end, step in self.reads]
-        return _Use(self.value, self.begin + shift, self.end + shift, self.written, reads)
+        return replace(self, begin=self.begin + shift, end=self.end + shift)
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,7 @@ class _State:
         self.uses: dict[Storage, list[_Use]] = {}
         self.live = np.zeros(max(len(steps), 1), np.int64)
         for storage, (first, last) in self.lifetimes.items():
-            self.live[first : last + 1] += align_up(storage.nbytes, ALIGNMENT)
+            self.live[first : last + 1] += align_up(storage.nbytes, ARENA_ALIGNMENT)
         self._collect_uses(operations, steps)
 
     def _collect_uses(self, operations: Sequence[Operation], steps: Sequence[Step]) -> None:
@@ -124,16 +122,11 @@ class _State:
             reads = [(*storage.span(value), step) for value, step in read.get(storage, {}).items()]
             if storage.pinned is not None and not storage.is_input:
                 reads.append((*storage.span(storage.pinned), len(steps)))  # by the caller
-            self.uses[storage] = [
-                _Use(
-                    value,
-                    begin,
-                    end,
-                    written.get(value, 0),
-                    [(low, high, step) for low, high, step in reads if low < end and begin < high],
-                )
-                for value, (begin, end) in storage.written.items()
-            ]
+            self.uses[storage] = []
+            for value, (begin, end) in storage.written.items():
+                first = written.get(value, 0)
+                last = [step for low, high, step in reads if low < end and begin < high]
+                self.uses[storage].append(_Use(value, begin, end, first, max([first, *last])))
 
     def possible_merge(self, index: int, operation: Operation, value: Value) -> _Merge | None:
         """How the output of step `index` would take over `value`, or None when it must not."""
@@ -166,9 +159,9 @@ class _State:
         last = max(stop for _, stop in lifetimes)
         low = min(into.begin, other.begin + shift)
         nbytes = max(into.end, other.end + shift) - low
-        live = self.live[first : last + 1] + align_up(nbytes, ALIGNMENT)
+        live = self.live[first : last + 1] + align_up(nbytes, ARENA_ALIGNMENT)
         for storage, (start, stop) in zip((into, other), lifetimes, strict=True):
-            live[start - first : stop + 1 - first] -= align_up(storage.nbytes, ALIGNMENT)
+            live[start - first : stop + 1 - first] -= align_up(storage.nbytes, ARENA_ALIGNMENT)
         if live.max() > self.live.max():
             return None
         saved = int(live.sum() - self.live[first : last + 1].sum())
@@ -178,8 +171,8 @@ class _State:
         """Carry it out."""
         for storage in (merge.into, merge.other):
             start, stop = self.lifetimes.pop(storage)
-            self.live[start : stop + 1] -= align_up(storage.nbytes, ALIGNMENT)
-        self.live[merge.first : merge.last + 1] += align_up(merge.nbytes, ALIGNMENT)
+            self.live[start : stop + 1] -= align_up(storage.nbytes, ARENA_ALIGNMENT)
+        self.live[merge.first : merge.last + 1] += align_up(merge.nbytes, ARENA_ALIGNMENT)
         self.lifetimes[merge.into] = (merge.first, merge.last)
         self.uses[merge.into] += [use.moved(merge.shift) for use in self.uses.pop(merge.other)]
         self.layout.merge(merge.into, merge.other, merge.shift)
@@ -190,10 +183,10 @@ def _take_turns(mine: _Use, theirs: _Use, index: int, output: Value) -> bool:
 
     The one exception is the output of step `index`, written over what that step reads last.
     """
-    begin, end = max(mine.begin, theirs.begin), min(mine.end, theirs.end)
-    if begin >= end:
+    if mine.end <= theirs.begin or theirs.end <= mine.begin:
         return True
-    done = mine.last_needed(begin, end)
-    if theirs.value is output and theirs.written == index and done <= index:
+    if (mine.begin, mine.end) != (theirs.begin, theirs.end):
+        return False
+    if theirs.value is output and theirs.written == index and mine.last_needed <= index:
         return True
-    return done < theirs.written or theirs.last_needed(begin, end) < mine.written
+    return mine.last_needed < theirs.written or theirs.last_needed < mine.written

@@ -14,8 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from edgeinfer.budget import align_up
-from edgeinfer.convert.plan.offsets import ALIGNMENT
-from edgeinfer.convert.plan.views import Layout, Storage
+from edgeinfer.convert.plan.views import ARENA_ALIGNMENT, Layout, Storage
 from edgeinfer.convert.program import Buffer, Operation, Step, Value
 
 
@@ -62,7 +61,7 @@ def live_bytes(buffers: Sequence[Buffer], *, aligned: bool) -> list[int]:
     steps = max((buffer.last_step for buffer in buffers), default=0) + 1
     changes = [0] * (steps + 1)
     for buffer in buffers:
-        size = align_up(buffer.bytes, ALIGNMENT) if aligned else buffer.bytes
+        size = align_up(buffer.bytes, ARENA_ALIGNMENT) if aligned else buffer.bytes
         changes[buffer.first_step] += size
         changes[buffer.last_step + 1] -= size
     total = 0

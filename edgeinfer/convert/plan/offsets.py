@@ -29,10 +29,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 from edgeinfer.budget import align_up
+from edgeinfer.convert.plan.views import ARENA_ALIGNMENT
 from edgeinfer.convert.program import Buffer
-
-ALIGNMENT = 64
-"""Offsets are multiples of a cache line, the widest vector register and the weight tile."""
 
 _SEARCH_WORK = 1_000_000  # buffers looked at in one branch and bound: about half a second
 _DESCENT_WORK = 1_000_000  # pairs of buffers compared in the descent: as long
@@ -64,7 +62,7 @@ class Rectangles:
 
     def __init__(self, buffers: Sequence[Buffer]) -> None:
         self.sizes = [buffer.bytes for buffer in buffers]
-        self.rounded = [align_up(size, ALIGNMENT) for size in self.sizes]
+        self.rounded = [align_up(size, ARENA_ALIGNMENT) for size in self.sizes]
         moments = sorted({buffer.first_step for buffer in buffers})
         self.lives = [
             (bisect_left(moments, b.first_step), bisect_right(moments, b.last_step))
@@ -150,7 +148,7 @@ def _search(problem: Rectangles, limit: int) -> list[int] | None:
     offsets = [-1] * count
     floor = [0] * len(problem.load)
     waiting = list(problem.load)  # bytes still to be placed over each moment
-    ceiling = align_up(limit, ALIGNMENT)
+    ceiling = align_up(limit, ARENA_ALIGNMENT)
     work = 0
 
     def candidates() -> list[tuple[int, int, int]]:

@@ -33,8 +33,7 @@ from typing import TypeAlias
 from edgeinfer.budget import align_up
 from edgeinfer.convert.plan.inplace import may_overwrite
 from edgeinfer.convert.plan.lifetimes import activations
-from edgeinfer.convert.plan.offsets import ALIGNMENT
-from edgeinfer.convert.plan.views import Layout
+from edgeinfer.convert.plan.views import ARENA_ALIGNMENT, Layout
 from edgeinfer.convert.program import Operation, Value
 
 _NARROW = 32
@@ -71,7 +70,7 @@ class _Costs:
         self.count = len(operations)
         storages = layout.storages()
         number = {storage: index for index, storage in enumerate(storages)}
-        self.sizes = [align_up(storage.nbytes, ALIGNMENT) for storage in storages]
+        self.sizes = [align_up(storage.nbytes, ARENA_ALIGNMENT) for storage in storages]
         self.is_input = [storage.is_input for storage in storages]
         self.is_output = [s.pinned is not None and not s.is_input for s in storages]
         self.users = [0] * len(storages)

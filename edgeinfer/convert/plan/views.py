@@ -34,6 +34,12 @@ import numpy as np
 
 from edgeinfer.convert.program import Operation, Program, Value
 
+ARENA_ALIGNMENT = 64
+"""Storages begin at multiples of this: a cache line, the widest vector register, a weight tile."""
+
+MAX_PARTS = 4096
+"""Ranges of one storage that operations may write: EI_MAX_SLOTS of the file format."""
+
 Operand = tuple[Operation, int]
 """An operation and the index of one of its inputs."""
 
@@ -93,8 +99,13 @@ class Layout:
         pinned = into.pinned or other.pinned
         if pinned is not None and end - begin != pinned.nbytes:
             return False
+        if len(into.written) + len(other.written) > MAX_PARTS:
+            return False
+        # The caller's memory is aligned to the elements of its own array only.
+        widest = ARENA_ALIGNMENT if pinned is None else np.dtype(pinned.dtype).itemsize
         return all(
-            (offset + moved - begin) % np.dtype(value.dtype).itemsize == 0
+            widest % (itemsize := np.dtype(value.dtype).itemsize) == 0
+            and (offset + moved - begin) % itemsize == 0
             for storage, moved in ((into, 0), (other, shift))
             for value, offset in storage.offsets.items()
         )
