@@ -1,0 +1,166 @@
+#include "ops/broadcast.h"
+
+#include "ops/check.h"
+#include "ops/row_boxes.h"
+#include "ops/row_runs.h"
+
+/// Dim of `tensor` at an axis of y, shapes being aligned at their last axes.
+static int32_t aligned_dim(const ei_tensor_record *tensor, const ei_tensor_record *y,
+                           uint32_t axis) {
+    const uint32_t missing = (uint32_t)(y->rank - tensor->rank);
+    return axis < missing ? 1 : tensor->dims[axis - missing];
+}
+
+static int follows(const ei_tensor_record *tensor, const ei_tensor_record *y) {
+    for (uint32_t axis = 0; axis < ei_outer_axes(y); axis++) {
+        if (aligned_dim(tensor, y, axis) != y->dims[axis]) {
+            return 0;
+        }
+    }
+    return tensor->rows == y->rows; // not so where ranks cut rows elsewhere
+}
+
+static ei_status check_operand(const ei_tensor_record *tensor, const char *what,
+                               const ei_tensor_record *y) {
+    EI_TRY(ei_check_same_dtype(tensor, what, y, "y"));
+    EI_TRY(ei_check_rank(tensor, what, 0, y->rank));
+    const uint32_t missing = (uint32_t)(y->rank - tensor->rank);
+    for (uint32_t axis = 0; axis < tensor->rank; axis++) {
+        if (tensor->dims[axis] != 1) {
+            EI_TRY(ei_check_dim(tensor, what, axis, y->dims[axis + missing]));
+        }
+    }
+    return follows(tensor, y) ? EI_OK : ei_check_whole(tensor, what);
+}
+
+ei_status ei_broadcast_check(const ei_node *node) {
+    const ei_tensor_record *a = ei_node_input(node, 0);
+    const ei_tensor_record *b = ei_node_input(node, 1);
+    const ei_tensor_record *y = ei_node_output(node, 0);
+    EI_TRY(check_operand(a, "a", y));
+    EI_TRY(check_operand(b, "b", y));
+    if (a->rank < y->rank && b->rank < y->rank) {
+        return ei_check_rank(y, "y", 0, a->rank > b->rank ? a->rank : b->rank);
+    }
+    for (uint32_t axis = 0; axis < y->rank; axis++) {
+        if (aligned_dim(a, y, axis) == 1 && aligned_dim(b, y, axis) == 1) {
+            EI_TRY(ei_check_dim(y, "y", axis, 1));
+        }
+    }
+    return EI_OK;
+}
+
+ei_row_range ei_broadcast_input_rows(const ei_node *node, uint32_t i, uint32_t begin,
+                                     uint32_t end) {
+    if (follows(ei_node_input(node, i), ei_node_output(node, 0))) {
+        return (ei_row_range){begin, end};
+    }
+    return ei_input_rows_all(node, i);
+}
+
+static ei_broadcast_operand make_operand(const ei_view *view, const ei_tensor_record *y) {
+    ei_broadcast_operand operand = {.rows = ei_view_rows(view),
+                                    .follows = follows(view->tensor, y)};
+    uint32_t stride = 1;
+    for (uint32_t axis = y->rank; axis-- > 0;) {
+        const uint32_t dim = (uint32_t)aligned_dim(view->tensor, y, axis);
+        operand.strides[axis] = dim == 1 ? 0 : stride;
+        stride *= dim;
+    }
+    return operand;
+}
+
+ei_broadcast ei_broadcast_begin(const ei_bound_node *node, uint32_t begin, uint32_t end) {
+    const ei_view *a = ei_input_view(node, 0);
+    const ei_view *b = ei_input_view(node, 1);
+    const ei_view *out = ei_output_view(node, 0);
+    const ei_tensor_record *y = out->tensor;
+    const uint32_t row_elements = ei_tensor_elements(y) / y->rows;
+    ei_broadcast walk = {
+        .a = make_operand(a, y),
+        .b = make_operand(b, y),
+        .y = ei_view_rows(out),
+        .shape = y,
+        .element_bytes = ei_dtype_bytes(y->dtype),
+        .lines = 1,
+        .width = row_elements,
+        .row = begin,
+        .end = end,
+    };
+    const uint32_t a_elements = ei_tensor_elements(a->tensor);
+    const uint32_t b_elements = ei_tensor_elements(b->tensor);
+    const uint32_t y_elements = ei_tensor_elements(y);
+    walk.flat = (a_elements == 1 || (a_elements == y_elements && walk.a.follows)) &&
+                (b_elements == 1 || (b_elements == y_elements && walk.b.follows));
+    if (walk.flat) {
+        walk.a_step = a_elements != 1;
+        walk.b_step = b_elements != 1;
+        return walk;
+    }
+    const uint32_t inner = y->rank - 1u; // at least one axis, or it would be flat
+    walk.a_step = walk.a.strides[inner];
+    walk.b_step = walk.b.strides[inner];
+    if (y->rank >= 4) {
+        // A row of two axes is one run where both operands lie under it in one run.
+        const uint32_t outer = inner - 1;
+        const uint32_t width = (uint32_t)y->dims[inner];
+        const int joined = walk.a.strides[outer] == walk.a_step * width &&
+                           walk.b.strides[outer] == walk.b_step * width;
+        if (width == 1) {
+            walk.a_step = walk.a.strides[outer];
+            walk.b_step = walk.b.strides[outer];
+        } else if (!joined) {
+            walk.line_axis = outer;
+            walk.lines = (uint32_t)y->dims[outer];
+            walk.width = width;
+        }
+    }
+    return walk;
+}
+
+/// The element of an operand that the first element of row `row`, line `line` of y reads.
+static const uint8_t *operand_at(const ei_broadcast *walk, const ei_broadcast_operand *operand) {
+    const ei_tensor_record *y = walk->shape;
+    size_t offset = (size_t)walk->line * operand->strides[walk->line_axis];
+    if (operand->follows) {
+        return ei_row(&operand->rows, walk->row) + offset * walk->element_bytes;
+    }
+    uint32_t rest = walk->row;
+    for (uint32_t axis = ei_outer_axes(y); axis-- > 0;) {
+        const uint32_t dim = (uint32_t)y->dims[axis];
+        offset += (size_t)(rest % dim) * operand->strides[axis];
+        rest /= dim;
+    }
+    return operand->rows.base + offset * walk->element_bytes;
+}
+
+int ei_broadcast_next(ei_broadcast *walk, ei_binary_run *run) {
+    if (walk->row >= walk->end) {
+        return 0;
+    }
+    const size_t column = (size_t)walk->line * walk->width * walk->element_bytes;
+    run->a = operand_at(walk, &walk->a);
+    run->b = operand_at(walk, &walk->b);
+    run->y = ei_row(&walk->y, walk->row) + column;
+    run->a_step = walk->a_step;
+    run->b_step = walk->b_step;
+    run->count = walk->width;
+    if (walk->flat) {
+        // One element has no rows to run out of.
+        uint32_t next = ei_row_run_end(&walk->y, &walk->y, walk->row, walk->end);
+        if (walk->a.follows) {
+            next = ei_row_run_end(&walk->a.rows, &walk->y, walk->row, next);
+        }
+        if (walk->b.follows) {
+            next = ei_row_run_end(&walk->b.rows, &walk->y, walk->row, next);
+        }
+        run->count = (size_t)(next - walk->row) * walk->width;
+        walk->row = next;
+        return 1;
+    }
+    if (++walk->line == walk->lines) {
+        walk->line = 0;
+        walk->row++;
+    }
+    return 1;
+}
