@@ -8,10 +8,11 @@
 #include "base/text.h"
 #include "ops/op.h"
 
-/// Operators look at the values of their tables and multipliers, which nodes may share: a file in
-/// which every node refers to the same large constant would keep the validator busy for hours. What
-/// all nodes refer to together is limited to this many bytes, plus 16 times the constants section.
+/// Operators look at the values of their constants, which nodes may share: a file in which every
+/// node refers to the same large one would keep the validator busy for hours. So what all nodes refer
+/// to together is limited to this many bytes, plus this many times the constants section.
 #define EI_SCAN_BYTES (1ull << 30)
+#define EI_SCAN_TIMES 64
 
 ei_status ei_fail_in_node(ei_status status, const ei_model *model, uint32_t node) {
     const ei_node_record *record = &model->nodes[node];
@@ -139,7 +140,7 @@ static void count_constant(const ei_model *model, const ei_program_record *progr
         *last_program = program_number;
         totals->weights_bytes += bytes;
     }
-    checks->scanned_bytes += ei_dtype_bytes(constant->dtype) >= 4 ? bytes : 0;
+    checks->scanned_bytes += bytes;
 }
 
 /// Notes the first of a session's views that moves with a graph input or output.
@@ -179,10 +180,10 @@ static ei_status check_node(const ei_model *model, const ei_program_record *prog
         return ei_fail(EI_ERROR_FORMAT, "nodes up to this one have %" PRIu64 " operands",
                        totals->operands);
     }
-    if (checks->scanned_bytes > EI_SCAN_BYTES + 16 * (uint64_t)model->constants_bytes) {
+    if (checks->scanned_bytes > EI_SCAN_BYTES + EI_SCAN_TIMES * (uint64_t)model->constants_bytes) {
         return ei_fail(EI_ERROR_FORMAT,
                        "nodes up to this one refer to %" PRIu64
-                       " bytes of constants, far more than the file has",
+                       " bytes of constants, far more than the file has of them",
                        checks->scanned_bytes);
     }
     for (uint32_t o = record->input_count + 1u; o < count; o++) {
