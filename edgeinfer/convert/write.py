@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from edgeinfer.budget import align_up
-from edgeinfer.convert.plan.plan_program import session_bytes
+from edgeinfer.convert.plan import session_bytes
 from edgeinfer.convert.program import DTYPE_CODES, Operation, Plan, Program, Value
 from edgeinfer.errors import ConversionError
 from edgeinfer.operators import operators

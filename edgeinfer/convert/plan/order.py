@@ -18,7 +18,7 @@ keep that small:
 A narrow search comes first; its peak prunes the wide one.
 
 Results that may be written over an input count once, wherever the merge looks possible. Whether it
-really is, `inplace` decides afterwards. So the peak here is an estimate; `plan_program` compares
+really is, `inplace` decides afterwards. So the peak here is an estimate; `planner` compares
 the final plans, and keeps the order of the source model when it is as good.
 
 Not guaranteed: the optimum, where the graph is so wide that `width` limits the search. The result

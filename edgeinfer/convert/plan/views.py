@@ -21,7 +21,7 @@ that breaks a rule:
 - Every value stays aligned to its element.
 
 Not guaranteed: that sharing is best. A view keeps all of its storage alive, so a small slice that
-is read late may hold a large tensor in memory. `plan_program` therefore tries to undo views
+is read late may hold a large tensor in memory. `planner` therefore tries to undo views
 (`materialized`) where memory peaks. First come, first served: a value that two concats want goes to
 the first one.
 """
