@@ -134,6 +134,7 @@ class Node:
     activation: str | tuple[str, float | None, float | None] | None = None
     name: str = ""
     source: str = ""  # the source format's operator, e.g. CONV_2D or QLinearConv
+    absorbed: tuple[str, ...] = ()  # names of source nodes that passes fused into this one
 
     def input(self, index: int) -> Tensor:
         """Input `index`, which must be present."""

@@ -1,0 +1,245 @@
+"""The public conversion functions: source model in, bytes of an `.edge` file out."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import edgeinfer
+from edgeinfer.budget import format_bytes, parse_bytes
+from edgeinfer.convert.frontends import FORMATS, read
+from edgeinfer.convert.graph import Graph, Problem, Tensor
+from edgeinfer.convert.lower.lower_graph import Lowered, lower
+from edgeinfer.convert.passes import run_passes
+from edgeinfer.convert.plan import plan_program, session_bytes
+from edgeinfer.convert.program import Plan, Program
+from edgeinfer.convert.write import write_model
+from edgeinfer.errors import ConversionError, ModelReadError
+
+Source = str | os.PathLike[str] | bytes | Graph
+"""A path, the bytes of a file, or a graph (which conversion rewrites)."""
+
+TFLITE_IDENTIFIER = b"TFL3"  # at byte 4
+ONNX_FIRST_BYTE = b"\x08"  # field 1, ir_version, a varint
+
+
+@dataclass(frozen=True, eq=False)
+class Conversion:
+    """A converted model.
+
+    Attributes
+    ----------
+    data : the bytes of the `.edge` file.
+    programs, plans : what was lowered, and where it will lie in memory.
+    graph : the graph as the passes left it.
+    metadata : what the file says about itself.
+    """
+
+    data: bytes = field(repr=False)
+    programs: tuple[Program, ...]
+    plans: tuple[Plan, ...]
+    graph: Graph
+    metadata: dict[str, Any] = field(repr=False)
+
+    @property
+    def session_bytes(self) -> int:
+        """All the memory, in bytes, that a session of the first program takes, on every CPU."""
+        return session_bytes(self.programs[0], self.plans[0])
+
+    @property
+    def report(self) -> str:
+        """A few lines for people: sizes, and the step at which memory peaks."""
+        plan = self.plans[0]
+        peak = plan.operations[plan.steps[plan.peak_step].operation]
+        weights = {
+            id(value): value.nbytes
+            for operation in plan.operations
+            for value in operation.inputs
+            if value is not None and value.data is not None
+        }
+        return "\n".join(
+            [
+                f"{self.graph.name}: {len(plan.operations)} operations",
+                f"  file     {format_bytes(len(self.data))}",
+                f"  weights  {format_bytes(sum(weights.values()))}",
+                f"  arena    {format_bytes(plan.arena_bytes)}",
+                f"  session  {format_bytes(self.session_bytes)}",
+                f"  peak     step {plan.peak_step}: {peak.operator} ({peak.name})",
+            ]
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the file whole or not at all: beside its place first, then renamed over it.
+
+        A model that is being run from the old file goes on with the old contents.
+
+        Returns
+        -------
+        Path
+            `path`, as a Path.
+        """
+        target = Path(path)
+        descriptor, temporary = tempfile.mkstemp(
+            prefix=f".{target.name}.", suffix=".tmp", dir=target.parent
+        )
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(self.data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, target)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+        return target
+
+
+def convert(
+    source: Source, *, ram_budget: int | str | None = None, name: str | None = None
+) -> Conversion:
+    """Convert a quantised source model.
+
+    Parameters
+    ----------
+    source : path of a .tflite or .onnx file, its bytes, or a `Graph`. A graph is rewritten.
+    ram_budget : the most memory that a session may take, in bytes or as text ("96KiB"); None for
+        no limit.
+    name : what the file and messages call the model; the file's base name by default.
+
+    Returns
+    -------
+    Conversion
+        The same source and version of edgeinfer give the same bytes.
+
+    Raises
+    ------
+    ConversionError
+        The file is damaged or of no known format, or nodes of it cannot be run; `problems` lists
+        every one of them.
+    BudgetError
+        A session would need more than `ram_budget`; the message names the step that peaks.
+    MissingExtraError
+        The package that reads this format is not installed.
+    ModelReadError
+        The file cannot be read.
+    """
+    budget = None if ram_budget is None else parse_bytes(ram_budget)
+    graph, digest = _load(source, name)
+    lowered = _lower(graph)
+    if lowered.problems:
+        count = len(lowered.problems)
+        raise ConversionError(
+            f"{graph.name} cannot be converted: {count} problem{'s' if count > 1 else ''}",
+            lowered.problems,
+        )
+    plan = plan_program(lowered.program, ram_budget=budget)
+    metadata = _metadata(graph, digest, lowered, plan)
+    data = write_model([(lowered.program, plan)], metadata)
+    return Conversion(data, (lowered.program,), (plan,), graph, metadata)
+
+
+def check(source: Source, *, name: str | None = None) -> list[Problem]:
+    """Every reason why a source model cannot be converted, in the order of its nodes.
+
+    Parameters and errors are those of `convert`; problems are returned, not raised.
+    """
+    graph, _ = _load(source, name)
+    return _lower(graph).problems
+
+
+def _lower(graph: Graph) -> Lowered:
+    found = list(graph.problems)
+    run_passes(graph)
+    lowered = lower(graph)
+    lowered.problems[:0] = found
+    return lowered
+
+
+def _load(source: Source, name: str | None) -> tuple[Graph, str]:
+    """The graph, and the SHA-256 of the file in hexadecimal ("" for a graph)."""
+    if isinstance(source, Graph):
+        if name is not None:
+            source.name = name
+        return source, ""
+    if isinstance(source, bytes):
+        data, called, suffix = source, name or "model", ""
+    else:
+        path = Path(source)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise ModelReadError(f"cannot read {path.name}: {error.strerror}") from error
+        called, suffix = name or path.name, path.suffix.lower()
+    return read(_format_of(data, suffix, called), data, called), hashlib.sha256(data).hexdigest()
+
+
+def _format_of(data: bytes, suffix: str, name: str) -> str:
+    """The source format, by the file's contents where they tell, else by its suffix."""
+    if data[4:8] == TFLITE_IDENTIFIER:
+        return "tflite"
+    for source_format, description in FORMATS.items():
+        if suffix == description.suffix:
+            return source_format
+    if data[:1] == ONNX_FIRST_BYTE:
+        return "onnx"
+    known = ", ".join(description.suffix for description in FORMATS.values())
+    raise ConversionError(f"{name} is of no format that can be converted ({known})")
+
+
+def _metadata(graph: Graph, digest: str, lowered: Lowered, plan: Plan) -> dict[str, Any]:
+    metadata: dict[str, Any] = {
+        "converter": f"edgeinfer {edgeinfer.__version__}",
+        "name": graph.name,
+        "source": {"format": graph.source_format, "sha256": digest, **_plain(graph.metadata)},
+        "inputs": [_described(tensor) for tensor in graph.inputs],
+        "outputs": [_described(tensor) for tensor in graph.outputs],
+        "nodes": [_mapped(lowered, plan, i) for i in range(len(plan.operations))],
+    }
+    labels = metadata["source"].pop("labels", None)
+    if labels is not None:
+        metadata["labels"] = labels
+    return metadata
+
+
+def _described(tensor: Tensor) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "name": tensor.name,
+        "dtype": tensor.dtype,
+        "shape": list(tensor.shape),
+    }
+    if tensor.quantization is not None and tensor.quantization.is_per_tensor:
+        described["scale"] = float(tensor.quantization.scale[0])
+        described["zero_point"] = int(tensor.quantization.zero_point[0])
+    return described
+
+
+def _mapped(lowered: Lowered, plan: Plan, index: int) -> dict[str, Any]:
+    """Which nodes of the source an operation stands for."""
+    operation = plan.operations[index]
+    node = lowered.origins.get(operation)
+    mapped: dict[str, Any] = {"operator": operation.operator, "name": operation.name}
+    if node is not None:
+        mapped["source"] = node.source or node.op
+        if node.absorbed:
+            mapped["absorbed"] = list(dict.fromkeys(node.absorbed))
+    return mapped
+
+
+def _plain(value: Any) -> Any:
+    """Metadata of a frontend as JSON can hold it."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

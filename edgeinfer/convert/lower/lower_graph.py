@@ -1,0 +1,135 @@
+"""From the graph to the program: one handler per operator, every problem collected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from edgeinfer.convert.graph import Graph, Node, Problem, Tensor
+from edgeinfer.convert.lower import (
+    convolution,
+    elementwise,
+    indexing,
+    matmul,
+    movement,
+    pooling,
+    prelu,
+    reduction,
+    resize,
+    softmax,
+    unary,
+)
+from edgeinfer.convert.lower.lowering import MAX_RANK, Lowering, Refused
+from edgeinfer.convert.program import Operation, Program, Value
+
+HANDLERS: dict[str, Callable[[Node, Lowering], None]] = {
+    **convolution.HANDLERS,
+    **elementwise.HANDLERS,
+    **indexing.HANDLERS,
+    **matmul.HANDLERS,
+    **movement.HANDLERS,
+    **pooling.HANDLERS,
+    **prelu.HANDLERS,
+    **reduction.HANDLERS,
+    **resize.HANDLERS,
+    **softmax.HANDLERS,
+    **unary.HANDLERS,
+}
+"""What lowers each operator of the graph."""
+
+FLOAT_OPERATORS = ("concat", "gather", "pad", "reshape", "slice", "transpose", "argmax", "argmin")
+"""Operators that run on float32 too, since they compute nothing."""
+
+
+@dataclass
+class Lowered:
+    """A lowered program.
+
+    `origins` tells the graph's node behind each operation. The program is of no use when there
+    are problems.
+    """
+
+    program: Program
+    problems: list[Problem]
+    origins: dict[Operation, Node] = field(default_factory=dict)
+
+
+def lower(graph: Graph, *, name: str = "main") -> Lowered:
+    """Lower a graph on which the passes have run.
+
+    Parameters
+    ----------
+    graph : not changed.
+    name : of the program.
+    """
+    lowering = Lowering(graph)
+    problems = lowering.problems
+    if _is_float(graph):
+        problems.append(
+            Problem(
+                graph.name,
+                graph.source_format,
+                "the model is float32, and float execution is not available in this version",
+                "quantise it to INT8 with your framework's tools first: TensorFlow Lite's full "
+                "integer quantisation, or ONNX Runtime's quantize_static with QDQ nodes",
+            )
+        )
+    else:
+        for node in graph.nodes:
+            _lower_node(node, lowering)
+    inputs = [lowering.value(tensor) for tensor in graph.inputs]
+    outputs = [] if problems else _outputs(graph, lowering)
+    program = Program(name, inputs, outputs, lowering.operations)
+    return Lowered(program, problems, lowering.origins)
+
+
+def _is_float(graph: Graph) -> bool:
+    """Whether nothing is quantised, though some operator would have to compute in float32."""
+    if any(tensor.quantization is not None for tensor in graph.tensors()):
+        return False
+    return any(
+        node.op not in (*FLOAT_OPERATORS, "unsupported")
+        and any(tensor.dtype == "float32" for tensor in node.outputs)
+        for node in graph.nodes
+    )
+
+
+def _lower_node(node: Node, lowering: Lowering) -> None:
+    if node.op == "unsupported":
+        return  # the frontend has said why
+    handler = HANDLERS.get(node.op)
+    try:
+        if handler is None:
+            raise Refused("this operator is not available in this version")
+        for tensor in [*node.inputs, *node.outputs]:
+            if tensor is not None and len(tensor.shape) > MAX_RANK:
+                raise Refused(
+                    f"{tensor.name!r} has rank {len(tensor.shape)}; the largest is {MAX_RANK}"
+                )
+        handler(node, lowering)
+    except Refused as refusal:
+        lowering.problems.append(
+            Problem(
+                node.name or node.outputs[0].name,
+                node.source or node.op,
+                refusal.reason,
+                refusal.advice,
+            )
+        )
+
+
+def _outputs(graph: Graph, lowering: Lowering) -> list[Value]:
+    """One value per output: copies of constants, of inputs, and of what is given out twice."""
+    outputs: list[Value] = []
+    for tensor in graph.outputs:
+        value = lowering.value(tensor)
+        if value.data is not None or tensor in graph.inputs or value in outputs:
+            source = value
+            value = Value(tensor.name, source.shape, source.dtype, source.scale, source.zero_point)
+            lowering.emit(_copy_of(tensor), "copy", [source], value, {"reserved": 0})
+        outputs.append(value)
+    return outputs
+
+
+def _copy_of(tensor: Tensor) -> Node:
+    return Node("copy", [tensor], [tensor], name=tensor.name, source="output")

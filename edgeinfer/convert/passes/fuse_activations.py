@@ -1,0 +1,66 @@
+"""Let the operator in front apply a relu, relu6, relu_n1_to_1 or clip.
+
+The intermediate must have this one reader, and either be float32 (a QDQ source leaves Conv -> Relu
+-> QuantizeLinear in float between the two) or have the quantisation of the clamped output (then
+clamping its integers is the same thing). With another quantisation the clamp stays an operator of
+its own, since the source rounds twice.
+"""
+
+from __future__ import annotations
+
+from edgeinfer.convert.graph import Graph
+from edgeinfer.convert.lower.activations import CLAMPS, activation_bounds, bounds_of, chained
+from edgeinfer.convert.passes.edit import absorb_names, only_reader, same_type
+
+FUSES = frozenset(
+    {
+        "conv2d",
+        "depthwise_conv2d",
+        "transpose_conv2d",
+        "fully_connected",
+        "batch_matmul",
+        "add",
+        "sub",
+        "mul",
+        "avg_pool2d",
+        "max_pool2d",
+        "mean",
+        "sum",
+        "quantize",
+        "requantize",
+        "relu",
+        "relu6",
+        "relu_n1_to_1",
+        "clip",
+    }
+)
+"""Operators that clamp what they store."""
+
+
+def fuse_activations(graph: Graph) -> bool:
+    """Fuse every clamp that can be."""
+    changed = False
+    producers, readers = graph.producers(), graph.consumers()
+    for clamp in list(graph.nodes):
+        if clamp.op not in CLAMPS:
+            continue
+        x, y = clamp.input(0), clamp.output
+        producer = producers.get(x)
+        if producer is None or producer.op not in FUSES or len(producer.outputs) != 1:
+            continue
+        if only_reader(graph, x, readers) is not clamp:
+            continue
+        if x.quantization is not None and not same_type(x, y):
+            continue
+        if producer.op == "max_pool2d" and not same_type(producer.input(0), y):
+            continue  # clamps stored integers, which are those of its input
+        producer.activation = chained(
+            chained(producer.activation, bounds_of(clamp.op, clamp.attrs)),
+            activation_bounds(clamp.activation),
+        )
+        producer.outputs = [y]
+        producers[y] = producer
+        absorb_names(producer, [clamp])
+        graph.nodes.remove(clamp)
+        changed = True
+    return changed

@@ -1,0 +1,129 @@
+"""The passes in their order, with the graph's consistency checked after each.
+
+Stages run one after another; the passes of a stage repeat until none of them changes the graph.
+docs/internals/pipeline.md says why they stand in this order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from edgeinfer.convert.graph import Graph, GraphError, Node, check_graph
+from edgeinfer.convert.passes.cancel_transposes import (
+    cancel_transposes,
+    raise_transposes,
+    transposed_bytes,
+)
+from edgeinfer.convert.passes.canonicalize_products import canonicalize_products
+from edgeinfer.convert.passes.convert_uint8 import convert_uint8
+from edgeinfer.convert.passes.decompose_splits import decompose_splits
+from edgeinfer.convert.passes.flatten_transposes import flatten_transposes
+from edgeinfer.convert.passes.fold_constants import fold_constants
+from edgeinfer.convert.passes.fold_pads import fold_pads
+from edgeinfer.convert.passes.fuse_activations import fuse_activations
+from edgeinfer.convert.passes.fuse_bias_adds import fuse_bias_adds
+from edgeinfer.convert.passes.fuse_pointwise import fuse_pointwise
+from edgeinfer.convert.passes.merge_duplicates import merge_duplicates
+from edgeinfer.convert.passes.merge_reshapes import merge_reshapes
+from edgeinfer.convert.passes.propagate_quantization import (
+    propagate_quantization,
+    split_conversions,
+)
+from edgeinfer.convert.passes.remove_dead_nodes import remove_dead_nodes
+from edgeinfer.convert.passes.remove_identities import remove_identities
+
+Pass = Callable[[Graph], bool]
+
+TIDY: tuple[Pass, ...] = (
+    remove_dead_nodes,
+    fold_constants,
+    remove_identities,
+    merge_reshapes,
+    merge_duplicates,
+)
+
+STAGES: tuple[tuple[str, tuple[Pass, ...]], ...] = (
+    ("one way to say a thing", (decompose_splits, convert_uint8, canonicalize_products)),
+    (
+        "quantised from end to end",
+        (
+            propagate_quantization,
+            split_conversions,
+            fuse_bias_adds,
+            fuse_activations,
+            canonicalize_products,
+            *TIDY,
+        ),
+    ),
+    ("one layout", (cancel_transposes, *TIDY)),
+    (
+        "less to run",
+        (
+            raise_transposes,
+            fold_pads,
+            fuse_bias_adds,
+            fuse_activations,
+            propagate_quantization,
+            *TIDY,
+        ),
+    ),
+    ("what is left of transposes", (flatten_transposes, *TIDY)),
+    ("tables", (fuse_pointwise, remove_dead_nodes)),
+)
+"""Name and passes of every stage."""
+
+MAX_ROUNDS = 1000
+"""No graph needs nearly as many; a pair of passes that undo each other would need more."""
+
+
+def run_passes(graph: Graph) -> None:
+    """Rewrite the graph in place until only operators with one meaning and one layout are left.
+
+    Raises
+    ------
+    GraphError
+        A frontend or pass broke a rule of the graph: an error in edgeinfer.
+    """
+    _check(graph, "the frontend")
+    for name, passes in STAGES:
+        kept = _copy(graph) if cancel_transposes in passes else None
+        _run_stage(graph, name, passes)
+        if kept is not None and transposed_bytes(graph) > transposed_bytes(kept):
+            graph.nodes, graph.outputs = kept.nodes, kept.outputs
+
+
+def _run_stage(graph: Graph, name: str, passes: tuple[Pass, ...]) -> None:
+    for _ in range(MAX_ROUNDS):
+        changed = False
+        for rewrite in passes:
+            if rewrite(graph):
+                _check(graph, rewrite.__name__)
+                changed = True
+        if not changed or name == "tables":
+            return
+    raise GraphError(f"the passes of {name!r} do not come to rest on {graph.name!r}")
+
+
+def _check(graph: Graph, after: str) -> None:
+    try:
+        check_graph(graph)
+    except GraphError as error:
+        raise GraphError(f"after {after}: {error}") from error
+
+
+def _copy(graph: Graph) -> Graph:
+    """The nodes and outputs as they are now; tensors are shared."""
+    nodes = [
+        Node(
+            node.op,
+            list(node.inputs),
+            list(node.outputs),
+            dict(node.attrs),
+            node.activation,
+            node.name,
+            node.source,
+            node.absorbed,
+        )
+        for node in graph.nodes
+    ]
+    return Graph(graph.name, graph.inputs, list(graph.outputs), nodes, graph.source_format)
