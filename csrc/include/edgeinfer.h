@@ -153,9 +153,10 @@ EI_API ei_status ei_session_init(const ei_model *model, uint32_t program,
                                  const ei_session_options *options, void *memory, size_t bytes,
                                  ei_session **session);
 /// Runs the program. inputs[i] and outputs[i] are dense row-major arrays of the sizes that ei_model_input and
-/// ei_model_output tell, aligned to their element; kernels read and write them directly, so they must not overlap each
-/// other. NULL for the array or an entry means the session's own buffer (ei_session_input, ei_session_output).
-/// Allocates nothing. EI_ERROR_DATA when a value in the data is out of range (gather); outputs are then unspecified.
+/// ei_model_output tell, aligned to their element. Kernels read and write them directly, so an output must overlap neither
+/// an input nor another output, and none may lie in the session's memory (EI_ERROR_ARGUMENT). NULL for the array or an
+/// entry means the session's own buffer (ei_session_input, ei_session_output). Allocates nothing. EI_ERROR_DATA when a
+/// value in the data is out of range (gather); outputs are then unspecified.
 EI_API ei_status ei_session_run(ei_session *session, const void *const *inputs,
                                 void *const *outputs);
 /// The session's own buffer for an input: write it in place, then run with NULL. Its contents do not survive a run.
