@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -152,7 +153,7 @@ def test_tier_from_the_environment(edge_file: Path) -> None:
     for tier, expected in (("scalar", "scalar\n"), ("warp9", "")):
         done = subprocess.run(
             [sys.executable, "-c", code],
-            env={"EDGEINFER_TIER": tier},
+            env={**os.environ, "EDGEINFER_TIER": tier},
             capture_output=True,
             text=True,
             check=False,
@@ -223,7 +224,7 @@ def test_missing_library_says_what_to_do(tmp_path: Path) -> None:
     ):
         done = subprocess.run(
             [sys.executable, "-c", "import edgeinfer; edgeinfer.load(b'')"],
-            env={"EDGEINFER_LIBRARY": str(path)},
+            env={**os.environ, "EDGEINFER_LIBRARY": str(path)},
             capture_output=True,
             text=True,
             check=False,

@@ -88,7 +88,7 @@ def test_float_input_is_quantised_when_asked_and_output_given_back(model: edgein
 
 @given(
     st.lists(st.floats(width=32, allow_nan=True), min_size=1, max_size=20),
-    st.floats(1e-6, 1e3, width=32),
+    st.floats(2**-20, 1024, width=32),
     st.integers(-128, 127),
 )
 def test_quantize_rounds_to_even_and_saturates(

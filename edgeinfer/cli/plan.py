@@ -1,0 +1,64 @@
+"""Print the memory plan of a model and draw memory over time.
+
+The table shows every buffer of the arena: its bytes, where it lies, and the steps that need it. The
+drawing shows each buffer as a rectangle in time and address, with the peak marked.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from edgeinfer.cli.text import format_bytes, print_json
+
+EXAMPLE = "edgeinfer plan model.edge --svg plan.svg"
+_SOURCE_SUFFIXES = (".tflite", ".onnx")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the subcommand's arguments."""
+    parser.add_argument("model", metavar="MODEL", help=".edge file (or .tflite, .onnx)")
+    parser.add_argument("--svg", metavar="FILE", help="draw memory over time as SVG")
+    parser.add_argument("--png", metavar="FILE", help="as PNG; needs the `plot` extra")
+    parser.add_argument("--json", action="store_true", help="print JSON for scripts")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the table of each program; draw the first."""
+    from edgeinfer.convert import draw
+    from edgeinfer.convert.read import read_model
+
+    programs = read_model(_edge_bytes(Path(args.model))).programs
+    if args.svg:
+        Path(args.svg).write_text(draw.plan_svg(programs[0]), encoding="utf-8")
+    if args.png:
+        draw.plan_png(programs[0], Path(args.png))
+    if args.json:
+        program = programs[0]
+        peak = program.nodes[program.steps[program.peak_step].node]
+        print_json(
+            {
+                "arena_bytes": program.arena_bytes,
+                "state_bytes": program.state_bytes,
+                "session_bytes": program.session_bytes,
+                "weights_bytes": program.weights_bytes,
+                "peak_step": program.peak_step,
+                "peak_node": peak.name,
+                "peak_operator": peak.operator,
+                "buffers": [vars(buffer) for buffer in program.buffers],
+            }
+        )
+        return 0
+    for program in programs:
+        print(draw.plan_table(program))
+        print(f"\narena {format_bytes(program.arena_bytes)}")
+        print(f"session {format_bytes(program.session_bytes)}")
+    return 0
+
+
+def _edge_bytes(path: Path) -> bytes:
+    if path.suffix.lower() in _SOURCE_SUFFIXES:
+        from edgeinfer.convert import convert
+
+        return convert(path).data
+    return path.read_bytes()
