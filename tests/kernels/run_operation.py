@@ -1,7 +1,8 @@
 """One operation as a whole file: planned, written, loaded by the C core and run.
 
-It is run in the two ways that a plan may choose: over whole tensors, and streamed through the
-smallest rings that hold what each band of rows needs, with guard tensors on both sides.
+It is run in the ways that a plan may choose: over whole tensors, in the bytes of an operand, and
+streamed through the smallest rings that hold what each band of rows needs, with guard tensors on
+both sides.
 """
 
 from __future__ import annotations
@@ -18,12 +19,41 @@ RowRange = Callable[[int, int], tuple[int, int]]
 """Rows of an input that output rows [begin, end) read."""
 
 _GUARD_BYTES = 64
-_LIMITS = {"int8": (-128, 127), "int16": (-32768, 32767)}
 
 
 def constant(name: str, data: np.ndarray) -> Value:
     """An operand with contents."""
     return Value(name, data.shape, data.dtype.name, data=np.ascontiguousarray(data))
+
+
+def same_rows(begin: int, end: int) -> tuple[int, int]:
+    """What an operator reads that makes a row of its output from that row of its input."""
+    return begin, end
+
+
+def all_rows(shape: tuple[int, ...]) -> RowRange:
+    """What an operator reads that needs its input whole."""
+    rows = Value("", shape, "int8").rows
+    return lambda begin, end: (0, rows)
+
+
+def check_bits(
+    operation: Operation,
+    inputs: list[np.ndarray],
+    expected: np.ndarray,
+    reads: list[RowRange],
+    band: int,
+    in_place: tuple[int, ...] = (),
+) -> None:
+    """Hold the result of every way to run against `expected`; in place over these activations."""
+    ways = {
+        "whole": run_whole(operation, inputs),
+        "streamed": run_streamed(operation, inputs, reads, band),
+        **{f"in place {over}": run_in_place(operation, inputs, over) for over in in_place},
+    }
+    for way, result in ways.items():
+        assert result.dtype == expected.dtype, way
+        np.testing.assert_array_equal(result, expected, err_msg=way)
 
 
 def run_whole(operation: Operation, inputs: list[np.ndarray]) -> np.ndarray:
@@ -46,8 +76,40 @@ def run_whole(operation: Operation, inputs: list[np.ndarray]) -> np.ndarray:
     return result
 
 
+def run_in_place(operation: Operation, inputs: list[np.ndarray], over: int) -> np.ndarray:
+    """Run an operation whose result lies in the bytes of activation `over`, in bands of a row."""
+    activations = _activations(operation)
+    output = operation.output
+    sources = [_like(value, f"source of {value.name}") for value in activations]
+    result = _like(output, "result")
+    copies_in = [_copy(s, value) for s, value in zip(sources, activations, strict=True)]
+    operations = [*copies_in, operation, _copy(output, result)]
+    steps = [Step(i, 0, copy.output.rows) for i, copy in enumerate(copies_in)]
+    steps += [Step(len(copies_in), row, row + 1) for row in range(output.rows)]
+    steps.append(Step(len(copies_in) + 1, 0, result.rows))
+    buffers: list[Buffer] = []
+    placements: dict[Value, Placement] = {}
+    offset = 0
+    for value in [*sources, *activations, result]:
+        placements[value] = Placement(len(buffers), 0, value.rows)
+        is_input, is_output = value in sources, value is result
+        buffers.append(Buffer(value.nbytes, 0, len(steps) - 1, offset, is_input, is_output))
+        offset += -(-value.nbytes // 64) * 64
+    placements[output] = placements[activations[over]]
+    program = Program("main", sources, [result], operations)
+    plan = Plan(operations, buffers, placements, steps, offset, 0)
+    model = edgeinfer.load(write_model([(program, plan)], {}))
+    given = {source.name: data for source, data in zip(sources, inputs, strict=True)}
+    done: np.ndarray = model.run(given)
+    return done
+
+
 def run_streamed(
-    operation: Operation, inputs: list[np.ndarray], reads: list[RowRange], band: int
+    operation: Operation,
+    inputs: list[np.ndarray],
+    reads: list[RowRange],
+    band: int,
+    spare: int = 0,
 ) -> np.ndarray:
     """Run an operation in bands of `band` output rows, its activations being rings.
 
@@ -60,8 +122,9 @@ def run_streamed(
     inputs : contents of the activations, in order
     reads : for each of them, which rows a band of output rows reads
     band : rows of the output computed at a time
+    spare : rows that each ring has beyond the smallest that is enough, so that bands wrap around
     """
-    planner = _Stream(operation, reads, band)
+    planner = _Stream(operation, reads, band, spare)
     program, plan = planner.plan()
     model = edgeinfer.load(write_model([(program, plan)], {}))
     rng = np.random.default_rng(7)
@@ -89,23 +152,16 @@ def _like(value: Value, name: str) -> Value:
 
 def _copy(source: Value, target: Value) -> Operation:
     """The same values, row by row."""
-    low, high = _LIMITS[source.dtype]
-    params: dict[str, int | float] = {
-        "in_zero_point": 0,
-        "multiplier": 1.0,
-        "out_zero_point": 0,
-        "clamp_min": low,
-        "clamp_max": high,
-    }
-    return Operation("requantize", [source], [target], params, f"copy to {target.name}")
+    return Operation("copy", [source], [target], {"reserved": 0}, f"copy to {target.name}")
 
 
 class _Stream:
     """A program of copies around one operation, and the plan that streams it."""
 
-    def __init__(self, operation: Operation, reads: list[RowRange], band: int) -> None:
+    def __init__(self, operation: Operation, reads: list[RowRange], band: int, spare: int) -> None:
         self.reads = reads
         self.band = band
+        self.spare = spare
         self.operation = operation
         self.rings = _activations(operation)
         self.sources = [_like(value, f"source of {value.name}") for value in self.rings]
@@ -155,9 +211,9 @@ class _Stream:
         output = self.operation.output
         place(self.guards[0], 1, is_input=True)
         for ring, rows, guard in zip(self.rings, ring_rows, self.guards[1:-1], strict=True):
-            place(ring, rows)
+            place(ring, min(rows + self.spare, ring.rows))
             place(guard, 1, is_input=True)
-        place(output, min(self.band, output.rows))
+        place(output, min(self.band + self.spare, output.rows))
         place(self.guards[-1], 1, is_input=True)
         for source in self.sources:
             place(source, source.rows, is_input=True)
