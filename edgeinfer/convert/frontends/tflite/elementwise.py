@@ -8,7 +8,7 @@ import numpy as np
 
 from edgeinfer.convert.graph import Tensor
 
-from .operands import float32_unavailable, quantised, quantised_alike
+from .operands import quantised, quantised_alike
 from .operation import Activation, Handler, Handling, Operation, Unsupported
 
 
@@ -74,12 +74,10 @@ def prelu(op: Operation) -> None:
 
 
 def softmax(op: Operation) -> None:
-    """Along the last axis. The result may have another integer type than x."""
-    x = op.input(0)
-    if x.dtype == "float32":
-        raise float32_unavailable()
-    quantised(x)
-    quantised(op.output())
+    """Along the last axis. The result may be float32, or have another integer type than x."""
+    x = quantised(op.input(0))
+    if op.output().dtype != "float32":
+        quantised(op.output())
     if not x.shape:
         raise Unsupported("its input has no axis")
     op.emit("softmax", [x], x.shape, axis=len(x.shape) - 1, beta=op.options["Beta"])

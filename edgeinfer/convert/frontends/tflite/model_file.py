@@ -39,6 +39,7 @@ ELEMENTS = {
 """Element types whose constants are plain arrays. INT4 is packed and handled on its own."""
 
 _EMPTY_TABLE = bytes([4, 0, 4, 0, 4, 0, 0, 0])  # a vtable without fields, then a table that uses it
+_BUILTIN_CODE_SLOT = 10  # of OperatorCode.builtin_code in the vtable
 _NOT_FIELDS = ("Init", "GetRootAs")
 _NOT_FIELD_SUFFIXES = ("BufferHasIdentifier", "AsNumpy", "Length", "IsNone")
 
@@ -255,8 +256,12 @@ class ModelFile:
         code = self._model.OperatorCodes(index)
         self._spend(0)
         # Files from before the 128th operator know the old field only; newer ones fill the old one
-        # with at most 127.
-        number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+        # with at most 127. The package's BuiltinCode() looks at the old field first, so a file with
+        # the new one alone needs it read here.
+        number = code.DeprecatedBuiltinCode()
+        slot = code._tab.Offset(_BUILTIN_CODE_SLOT)
+        if slot != 0:
+            number = max(number, *struct.unpack_from("<i", self._data, code._tab.Pos + slot))
         names = _names(self._schema.BuiltinOperator)
         return names.get(number, f"OPERATOR_{number}"), self._text(code.CustomCode())
 

@@ -131,7 +131,9 @@ class Patterns:
             return
         after = self._only_reader(island.outputs[0])
         if after is None or after.code != "QUANTIZE" or len(after.outputs) != 1:
-            return
+            after = None
+            if island.code != "SOFTMAX":  # which alone can give float32
+                return
         inputs = list(island.inputs)
         for position, index in enumerate(inputs):
             if index < 0 or tensor(index).type != "FLOAT32":
@@ -142,10 +144,11 @@ class Patterns:
             inputs[position] = before.inputs[0]
         if inputs == list(island.inputs):
             return
-        self._rewritten[after.position] = None
-        self._rewritten[island.position] = replace(
-            island, inputs=tuple(inputs), outputs=after.outputs
-        )
+        outputs: tuple[int, ...] = island.outputs
+        if after is not None:
+            self._rewritten[after.position] = None
+            outputs = after.outputs
+        self._rewritten[island.position] = replace(island, inputs=tuple(inputs), outputs=outputs)
 
 
 def _integers(tensor: StoredTensor, count: int) -> tuple[int, ...] | None:

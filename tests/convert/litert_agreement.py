@@ -1,0 +1,110 @@
+"""Hold a model that the TFLite frontend reads against LiteRT.
+
+Every model is read, run as a graph in real numbers (`tests.oracle.graph`), and run by LiteRT. Moves
+of elements agree exactly. Arithmetic may differ by the last step, which is a question of rounding
+and not the frontend's: geometry, axes, masks and operand order are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from edgeinfer.convert.frontends import tflite
+from edgeinfer.convert.graph import Graph, check_graph
+from tests.builders.spec import Quant, Spec
+from tests.builders.tflite_run import run
+from tests.oracle.graph import run_graph
+from tests.oracle.strategies import integers
+
+FEW = settings(max_examples=40)
+small = st.integers(1, 3)
+pairs = st.tuples(small, small)
+paddings = st.sampled_from(["SAME", "VALID"])
+fused = st.sampled_from(["NONE", "RELU", "RELU6", "RELU_N1_TO_1"])
+moved_dtypes = st.sampled_from([np.int8, np.int32, np.float32])
+
+
+def int8(shape: Sequence[int], scale: float = 0.05, zero_point: int = 3) -> Spec:
+    return Spec(tuple(shape), np.int8, Quant(scale, zero_point))
+
+
+def plain(shape: Sequence[int], dtype: type = np.int8) -> Spec:
+    """A tensor to be moved: int8 has a scale, other types have none."""
+    if dtype is np.int8:
+        return int8(shape)
+    return Spec(tuple(shape), dtype)
+
+
+def fill(spec: Spec, seed: int = 0) -> np.ndarray:
+    """Values all of which differ, as far as the type goes."""
+    rng = np.random.default_rng(seed)
+    count = int(np.prod(spec.shape))
+    if np.dtype(spec.dtype).itemsize == 1:
+        return integers(seed | 2, spec.shape, np.dtype(spec.dtype).name)
+    return rng.permutation(count).astype(spec.dtype).reshape(spec.shape)
+
+
+def read(model: bytes) -> Graph:
+    graph = tflite.read(model, "model.tflite")
+    assert graph.problems == []
+    check_graph(graph)
+    return graph
+
+
+def check(model: bytes, *inputs: np.ndarray, steps: int = 0) -> Graph:
+    """Read, run both ways, compare: at most `steps` quantised steps apart."""
+    graph = read(model)
+    expected, actual = run(model, *inputs), run_graph(graph, *inputs)
+    for theirs, ours in zip(expected, actual, strict=True):
+        assert ours.shape == theirs.shape
+        assert ours.dtype == theirs.dtype
+        if steps:
+            apart = np.abs(ours.astype(np.float64) - theirs.astype(np.float64))
+            assert apart.max() <= steps, f"{apart.max()} steps apart"
+        else:
+            np.testing.assert_array_equal(ours, theirs)
+    return graph
+
+
+@st.composite
+def images(draw: st.DrawFn):
+    """Image, kernel, strides, dilations and padding of a window that fits."""
+    kernel, strides = draw(pairs), draw(pairs)
+    dilations = draw(pairs) if strides == (1, 1) else (1, 1)
+    least = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+    image = tuple(draw(st.integers(n, n + 6)) for n in least)
+    return image, kernel, strides, dilations, draw(paddings)
+
+
+def out_size(image, kernel, strides, dilations, padding) -> tuple[int, int]:
+    """TensorFlow's rule, written down once more."""
+    sizes = []
+    for n, k, s, d in zip(image, kernel, strides, dilations, strict=True):
+        sizes.append(-(-n // s) if padding == "SAME" else -(-(n - (k - 1) * d) // s))
+    return sizes[0], sizes[1]
+
+
+def weight_quant(channels: int, axis: int, per_channel: bool) -> Quant:
+    if not per_channel:
+        return Quant(0.01)
+    return Quant(tuple(0.005 * (1 + i % 4) for i in range(channels)), 0, axis)
+
+
+shapes = st.lists(small, min_size=1, max_size=4)
+
+ALL_INT8 = np.arange(-128, 128, dtype=np.int8).reshape(1, 256)
+
+
+@st.composite
+def blocks(draw: st.DrawFn):
+    """Image, block and paddings that make the image divide."""
+    image, block = draw(st.tuples(st.integers(2, 7), st.integers(2, 7))), draw(pairs)
+    amounts = []
+    for n, b in zip(image, block, strict=True):
+        before = draw(st.integers(0, 3))
+        amounts.append((before, -(n + before) % b + b * draw(st.integers(0, 1))))
+    return image, block, amounts
