@@ -25,6 +25,7 @@ typedef struct ei_validation {
     uint32_t *constant_group; // per tensor: constants of the same bytes have the same number
     uint32_t *group_program;  // per group: the last program that read it, plus one
     uint64_t scanned_bytes;   // constants that operators have looked at
+    uint64_t step_work;       // spent on steps, see validate_plan.c
 } ei_validation;
 
 /// Bytes of memory for the handle of a model; checks the header and the section table.

@@ -8,6 +8,10 @@
 #include "base/size.h"
 #include "ops/op.h"
 
+/// A step costs what its operands squared say: each is looked at, and a concatenation adds up the
+/// rows of those before it. No real plan comes near the limit on what all steps cost.
+#define EI_STEP_WORK (1ull << 28)
+
 static ei_status check_buffer(const ei_program_record *program, const ei_buffer_record *buffer) {
     if (buffer->region != EI_REGION_ARENA && buffer->region != EI_REGION_STATE) {
         return ei_fail(EI_ERROR_FORMAT, "region is %d, which is none", buffer->region);
@@ -223,6 +227,14 @@ static ei_status check_step_operands(const ei_model *model, const ei_program_rec
         .name = model->strings + record->name,
         .index = node_index,
     };
+    const uint64_t operands = (uint64_t)record->input_count + record->output_count;
+    model->checks->step_work += operands * operands;
+    if (model->checks->step_work > EI_STEP_WORK) {
+        return ei_fail(
+            EI_ERROR_FORMAT,
+            "steps up to this one have too many operands: their squares add up to %" PRIu64,
+            model->checks->step_work);
+    }
     for (uint32_t i = 0; i < record->input_count; i++) {
         const uint32_t tensor = node.operands[i];
         if (tensor == EI_NO_TENSOR || ei_tensor_is_constant(&model->tensors[tensor])) {
