@@ -22,8 +22,10 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
         return 0, 0
     fraction, exponent = math.frexp(real)
     mantissa = int(math.copysign(math.floor(abs(fraction) * 2**31 + 0.5), real))
-    if abs(mantissa) == 1 << 31:  # 0.99999... rounded up
+    if mantissa == 1 << 31:  # 0.99999... rounded up
         mantissa, exponent = mantissa // 2, exponent + 1
+    elif mantissa == -(1 << 30):  # TFLite reads the bits of the double, whose sign is apart
+        mantissa, exponent = mantissa * 2, exponent - 1
     if exponent < -31:
         return 0, 0
     if exponent > 30:

@@ -57,17 +57,19 @@ def requantized(x: Tensor, data: Array, y: Tensor, source_format: str) -> Array 
     """Integers of one quantisation as integers of another, or None where it is per channel.
 
     From TFLite, 8 bits to 8 bits are what LiteRT makes of QUANTIZE: int8 to int8 with a multiplier
-    of 8 fractional bits (XNNPACK) where the ratio of scales lets it, else TFLite's fixed point. All
-    else is one float32 multiplication.
+    of 8 fractional bits (XNNPACK) where the ratio of scales lets it, else in fixed point. From
+    ONNX they are a QuantizeLinear of a DequantizeLinear. Wider types are what the runtime's
+    requantize computes: one float32 multiplication.
     """
     if x.quantization is None or y.quantization is None:
         return None
     if not (x.quantization.is_per_tensor and y.quantization.is_per_tensor):
         return None
     scale_x, scale_y = x.quantization.scale[0], y.quantization.scale[0]
+    if x.dtype in EIGHT_BITS and source_format != "tflite":
+        return quantized(dequantized(x, data), y, source_format)
     difference = data.astype(np.int64) - x.quantization.zero_point[0]
-    bytes_only = x.dtype in EIGHT_BITS and y.dtype in EIGHT_BITS
-    if source_format == "tflite" and bytes_only:
+    if x.dtype in EIGHT_BITS and y.dtype in EIGHT_BITS:
         signed = x.dtype == "int8" and y.dtype == "int8"
         if signed and FINEST_Q8 <= scale_x / scale_y <= COARSEST_Q8:
             scaled = q8_product(difference, scale_x / scale_y)

@@ -21,6 +21,8 @@ F32 = np.float32
 
 FRACTION_BITS = 11
 """Of interpolation weights, as in XNNPACK."""
+BUILTIN_BITS = 10
+"""Of positions in TFLite's own kernel."""
 
 
 def lower_resize(node: Node, lowering: Lowering) -> None:
@@ -48,8 +50,12 @@ def lower_resize(node: Node, lowering: Lowering) -> None:
         operator, params = "resize_nearest", {"reserved": 0}
     else:
         require(x, "input", "int8", "uint8", "int16")
+        # TFLite's own kernel, which LiteRT runs on int16, has a step of 10 bits.
+        builtin = tflite and x.dtype == "int16"
         tables = [
-            interpolation(
+            builtin_interpolation(n_in, n_out, coordinates)
+            if builtin
+            else interpolation(
                 tflite_positions(n_in, n_out, coordinates)
                 if tflite
                 else onnx_positions(n_in, n_out, scale, coordinates),
@@ -57,7 +63,9 @@ def lower_resize(node: Node, lowering: Lowering) -> None:
             )
             for n_in, n_out, scale in axes
         ]
-        operator, params = "resize_bilinear", {"fraction_bits": FRACTION_BITS, "half_away": 0}
+        operator = "resize_bilinear"
+        bits = BUILTIN_BITS if builtin else FRACTION_BITS
+        params = {"fraction_bits": bits, "half_away": int(builtin)}
     lowering.emit(
         node,
         operator,
@@ -77,6 +85,21 @@ def interpolation(positions: Floats, n_in: int) -> Ints:
     first = np.floor(positions).astype(np.int64)
     second = np.minimum(first + 1, n_in - 1)
     weight = np.rint((positions - first.astype(F32)) * F32(1 << FRACTION_BITS)).astype(np.int64)
+    return np.stack([first, second, weight], axis=1)
+
+
+def builtin_interpolation(n_in: int, n_out: int, coordinates: str) -> Ints:
+    """As `interpolation`, with positions of 10 bits, as TFLite's own kernel computes them."""
+    one = 1 << BUILTIN_BITS
+    corner = 1 if coordinates == "align_corners" and n_out > 1 else 0
+    step = (one * (n_in - corner) + (n_out - corner) // 2) // (n_out - corner)
+    at = np.arange(n_out, dtype=np.int64) * step
+    if coordinates == "half_pixel":
+        at = at + step // 2 - one // 2
+    at = np.maximum(at, 0)  # in front of the first pixel both indices are 0
+    first = np.minimum(at >> BUILTIN_BITS, n_in - 1)
+    second = np.minimum(-(-at >> BUILTIN_BITS), n_in - 1)
+    weight = np.where(first == second, 0, at - one * first)
     return np.stack([first, second, weight], axis=1)
 
 

@@ -40,6 +40,7 @@ from edgeinfer.convert.passes.permutations import (
     reshape_then_transpose,
     transpose_then_reshape,
 )
+from edgeinfer.convert.passes.remove_dead_nodes import remove_dead_nodes
 
 
 def cancel_transposes(graph: Graph) -> bool:
@@ -51,6 +52,7 @@ def cancel_transposes(graph: Graph) -> bool:
         for node in list(graph.nodes):
             if node.op == "transpose" and _advance(graph, node):
                 moving = changed = True
+        remove_dead_nodes(graph)
     return changed
 
 
@@ -115,14 +117,7 @@ def _advance(graph: Graph, node: Node) -> bool:
         else:
             moved = False
         changed = moved or changed
-    if changed:
-        _drop_unread(graph, node)
     return changed
-
-
-def _drop_unread(graph: Graph, node: Node) -> None:
-    if node.output not in graph.outputs and not graph.consumers().get(node.output):
-        graph.nodes.remove(node)
 
 
 # --- reshapes

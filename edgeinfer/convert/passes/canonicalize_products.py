@@ -63,7 +63,7 @@ def _to_batch_matmul(node: Node) -> bool:
     has_bias = len(node.inputs) > 2 and node.inputs[2] is not None
     if w.data is not None or has_bias or len(x.shape) < 2 or len(w.shape) != 2:
         return False
-    node.op = "batch_matmul"
+    node.op, node.inputs = "batch_matmul", [x, w]
     node.attrs = {"transpose_a": False, "transpose_b": True}
     return True
 

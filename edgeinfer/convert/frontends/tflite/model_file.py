@@ -24,6 +24,7 @@ import numpy.typing as npt
 from edgeinfer.errors import ConversionError, MissingExtraError
 
 MAX_RANK = 8  # of a tensor in the file; graphs may be narrower
+_TABLE_COST = 256  # what a tensor or operator counts for, besides its vectors: it takes time
 
 ELEMENTS = {
     "INT8": "<i1",
@@ -237,7 +238,7 @@ class ModelFile:
             codes = [self._operator_code(i) for i in range(self._model.OperatorCodesLength())]
             for position in range(self._subgraph.OperatorsLength()):
                 table = self._subgraph.Operators(position)
-                self._spend(0)
+                self._spend(_TABLE_COST)
                 index = table.OpcodeIndex()
                 if not 0 <= index < len(codes):
                     raise self.damaged(
@@ -313,6 +314,7 @@ class ModelFile:
 
     def _read_tensor(self, index: int) -> StoredTensor:
         table = self._subgraph.Tensors(index)
+        self._spend(_TABLE_COST)
         name = self._text(table.Name())
         what = f"tensor {index} ({name!r})"
         shape = self._dimensions(table, "Shape", what)
