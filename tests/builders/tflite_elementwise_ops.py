@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from .spec import Spec
 from .tflite_matmul_ops import ACTIVATION
-from .tflite_model import ModelBuilder, Spec
+from .tflite_model import ModelBuilder
 
 _BINARY_OPTIONS = {
     "ADD": schema.AddOptionsT,

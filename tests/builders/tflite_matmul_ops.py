@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from .tflite_model import ModelBuilder, Quant, Spec
+from .spec import Quant, Spec
+from .tflite_model import ModelBuilder
 
 PADDING = {"SAME": schema.Padding.SAME, "VALID": schema.Padding.VALID}
 ACTIVATION = {
@@ -20,7 +21,7 @@ ACTIVATION = {
 
 def bias_quant(x: Spec, weights: Quant) -> Quant:
     """The quantisation that a bias must have: scale s_x * s_w per channel, zero point 0."""
-    return Quant(np.float32(x.quant.scales[0]) * weights.scales, 0)
+    return Quant(np.float32(x.quantization.scales[0]) * weights.scales, 0)
 
 
 def _bias(

@@ -14,6 +14,8 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from .spec import Quant, Spec
+
 TENSOR_TYPES = {
     np.dtype(np.float32): schema.TensorType.FLOAT32,
     np.dtype(np.int8): schema.TensorType.INT8,
@@ -23,45 +25,6 @@ TENSOR_TYPES = {
     np.dtype(np.int64): schema.TensorType.INT64,
     np.dtype(np.bool_): schema.TensorType.BOOL,
 }
-
-
-@dataclass(frozen=True)
-class Quant:
-    """Affine quantisation: real = scale * (q - zero_point).
-
-    Parameters
-    ----------
-    scale : float or sequence of float
-        One scale, or one per slice along `axis`. Rounded to float32.
-    zero_point : int or sequence of int
-        One zero point, or one per slice along `axis`.
-    axis : int
-        The dimension that `scale` runs along when it has more than one element.
-    """
-
-    scale: float | Sequence[float]
-    zero_point: int | Sequence[int] = 0
-    axis: int = 0
-
-    @property
-    def scales(self) -> np.ndarray:
-        """The scales as a 1-d float32 array."""
-        return np.atleast_1d(np.asarray(self.scale, np.float32))
-
-    @property
-    def zero_points(self) -> np.ndarray:
-        """The zero points as a 1-d int64 array, as many as there are scales."""
-        points = np.atleast_1d(np.asarray(self.zero_point, np.int64))
-        return np.broadcast_to(points, self.scales.shape)
-
-
-@dataclass(frozen=True)
-class Spec:
-    """Shape, dtype and quantisation of a tensor whose values are given at run time."""
-
-    shape: tuple[int, ...]
-    dtype: type | np.dtype = np.int8
-    quant: Quant | None = None
 
 
 @dataclass
@@ -79,7 +42,7 @@ class ModelBuilder:
 
     def constant(self, values: np.ndarray, quant: Quant | None = None, name: str = "") -> int:
         """Add a tensor holding `values` and return its index."""
-        values = np.ascontiguousarray(values)
+        values = np.asarray(values)
         raw = np.frombuffer(values.tobytes(), np.uint8)
         self._buffers.append(schema.BufferT(data=raw))
         return self._add(values.shape, values.dtype, quant, name, buffer=len(self._buffers) - 1)

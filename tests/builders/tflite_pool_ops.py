@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from .spec import Spec
 from .tflite_matmul_ops import ACTIVATION, PADDING
-from .tflite_model import ModelBuilder, Spec
+from .tflite_model import ModelBuilder
 
 
 def pool_2d(

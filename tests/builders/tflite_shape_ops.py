@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import ArrayLike
 
+from .spec import Spec
 from .tflite_matmul_ops import ACTIVATION
-from .tflite_model import ModelBuilder, Spec
+from .tflite_model import ModelBuilder
 
 
-def _int32(values: Sequence[int] | int) -> np.ndarray:
+def _int32(values: ArrayLike) -> np.ndarray:
     return np.asarray(values, np.int32)
 
 

@@ -58,7 +58,7 @@ def add(
     return np.clip((total >> p.shift) + zp_y, *clamp).astype(dtype)
 
 
-def multiplier_of_mul(s_a: float, s_b: float, s_y: float) -> np.float32:
+def multiplier_of_mul(s_a: float, s_b: float, s_y: float) -> np.floating:
     """(s_a * s_b) / s_y in float32."""
     return (np.float32(s_a) * np.float32(s_b)) / np.float32(s_y)
 
@@ -68,7 +68,7 @@ def mul(
     zp_a: int,
     b: np.ndarray,
     zp_b: int,
-    multiplier: float,
+    multiplier: float | np.floating,
     zp_y: int,
     clamp: tuple[int, int] = (-128, 127),
     dtype: str = "int8",

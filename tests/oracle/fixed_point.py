@@ -12,14 +12,20 @@ import numpy as np
 
 
 def quantize_multiplier(real: float) -> tuple[int, int]:
-    """Mantissa and exponent: real = mantissa * 2^(exponent - 31), mantissa rounded half away."""
+    """Mantissa and exponent: real = mantissa * 2^(exponent - 31), mantissa rounded half away.
+
+    The mantissa of a negative power of two is -2^31, that of a positive one 2^30.
+    """
     if real == 0.0:
         return 0, 0
     fraction, exponent = math.frexp(real)
     mantissa = int(math.copysign(math.floor(abs(fraction) * 2**31 + 0.5), fraction))
-    if abs(mantissa) == 2**31:
+    if mantissa == 2**31:
         mantissa //= 2
         exponent += 1
+    elif mantissa == -(2**30):
+        mantissa *= 2
+        exponent -= 1
     if exponent < -31:
         return 0, 0
     if exponent > 30:

@@ -50,7 +50,15 @@ def _in_float64(function: FloatFunction) -> FloatFunction:
 
 
 _erfc = np.vectorize(math.erfc, otypes=[np.float64])
-_tanh = _in_float64(np.tanh)
+tanh_of_float = _in_float64(np.tanh)
+exp_of_float = _in_float64(np.exp)
+sigmoid_of_float = _in_float64(lambda x: 1.0 / (1.0 + np.exp(-x)))
+_expm1 = _in_float64(np.expm1)
+
+
+def elu_of_float(x: np.ndarray) -> np.ndarray:
+    """ELU with alpha 1 on float32."""
+    return np.where(x < 0, _expm1(np.minimum(x, F32(0))), x)
 
 
 def xnnpack_float_table(
@@ -73,24 +81,32 @@ def builtin_float_table(
     return _int8(_round_half_away(scaled) + zp_y)
 
 
+def onnx_float_table(
+    function: FloatFunction, s_x: float, zp_x: int, s_y: float, zp_y: int
+) -> np.ndarray:
+    """clamp(rne(function(x) / s_y) + zp_y), float32: DequantizeLinear, f, QuantizeLinear.
+
+    What onnxruntime gives for a unary operator between the two, fused or not. The identity gives
+    its requantisation.
+    """
+    with np.errstate(over="ignore"):
+        scaled = function(_reals(s_x, zp_x)) / F32(s_y)
+    return _int8(np.rint(scaled) + zp_y)
+
+
 def logistic(s_x: float, zp_x: int, s_y: float, zp_y: int) -> np.ndarray:
     """LOGISTIC (XNNPACK)."""
-    sigmoid = _in_float64(lambda x: 1.0 / (1.0 + np.exp(-x)))
-    return xnnpack_float_table(sigmoid, s_x, zp_x, s_y, zp_y)
+    return xnnpack_float_table(sigmoid_of_float, s_x, zp_x, s_y, zp_y)
 
 
 def tanh(s_x: float, zp_x: int, s_y: float, zp_y: int) -> np.ndarray:
     """TANH (XNNPACK)."""
-    return xnnpack_float_table(_tanh, s_x, zp_x, s_y, zp_y)
+    return xnnpack_float_table(tanh_of_float, s_x, zp_x, s_y, zp_y)
 
 
 def elu(s_x: float, zp_x: int, s_y: float, zp_y: int) -> np.ndarray:
     """ELU with alpha 1 (XNNPACK)."""
-
-    def function(x: np.ndarray) -> np.ndarray:
-        return np.where(x < 0, _in_float64(np.expm1)(np.minimum(x, F32(0))), x)
-
-    return xnnpack_float_table(function, s_x, zp_x, s_y, zp_y)
+    return xnnpack_float_table(elu_of_float, s_x, zp_x, s_y, zp_y)
 
 
 def gelu(s_x: float, zp_x: int, s_y: float, zp_y: int, approximate: bool = False) -> np.ndarray:
@@ -102,14 +118,14 @@ def gelu(s_x: float, zp_x: int, s_y: float, zp_y: int, approximate: bool = False
 
     def approximation(x: np.ndarray) -> np.ndarray:
         inner = F32(math.sqrt(2 / math.pi)) * (x + F32(0.044715) * x * x * x)
-        return F32(0.5) * x * (F32(1) + _tanh(inner))
+        return F32(0.5) * x * (F32(1) + tanh_of_float(inner))
 
     return builtin_float_table(approximation if approximate else exact, s_x, zp_x, s_y, zp_y)
 
 
 def exp(s_x: float, zp_x: int, s_y: float, zp_y: int) -> np.ndarray:
     """EXP (TFLite's builtin)."""
-    return builtin_float_table(_in_float64(np.exp), s_x, zp_x, s_y, zp_y)
+    return builtin_float_table(exp_of_float, s_x, zp_x, s_y, zp_y)
 
 
 def log(s_x: float, zp_x: int, s_y: float, zp_y: int) -> np.ndarray:

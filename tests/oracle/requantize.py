@@ -60,7 +60,7 @@ def activation_range(
 
 def requantize(
     acc: np.ndarray,
-    multiplier: np.ndarray | float,
+    multiplier: np.ndarray | np.floating | float,
     zp_y: int,
     clamp: tuple[int, int] = (-128, 127),
     dtype: str = "int8",

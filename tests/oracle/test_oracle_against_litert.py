@@ -15,7 +15,7 @@ from tests.builders import tflite_elementwise_ops as elementwise_models
 from tests.builders import tflite_matmul_ops as matmul_models
 from tests.builders import tflite_pool_ops as pool_models
 from tests.builders import tflite_shape_ops as shape_models
-from tests.builders.tflite_model import Quant, Spec
+from tests.builders.spec import Quant, Spec
 from tests.builders.tflite_run import delegated, run
 from tests.oracle import convolution, elementwise, lookup_tables, pooling, resize, softmax
 from tests.oracle.requantize import activation_range, multipliers, requantize
@@ -315,6 +315,18 @@ def test_maximum_and_minimum_compare_stored_values(code) -> None:
     check(model, [a, b], function(a, b), expect_delegated=False)
 
 
+def relu(s_x: float, zp_x: int, s_y: float, zp_y: int) -> np.ndarray:
+    return lookup_tables.clipped(s_x, zp_x, s_y, zp_y, 0.0, None)
+
+
+def relu6(s_x: float, zp_x: int, s_y: float, zp_y: int) -> np.ndarray:
+    return lookup_tables.clipped(s_x, zp_x, s_y, zp_y, 0.0, 6.0)
+
+
+def relu_n1_to_1(s_x: float, zp_x: int, s_y: float, zp_y: int) -> np.ndarray:
+    return lookup_tables.clipped(s_x, zp_x, s_y, zp_y, -1.0, 1.0)
+
+
 UNARY = {
     "LOGISTIC": (lookup_tables.logistic, True),
     "TANH": (lookup_tables.tanh, True),
@@ -322,9 +334,9 @@ UNARY = {
     "HARD_SWISH": (lookup_tables.hard_swish, False),
     "EXP": (lookup_tables.exp, False),
     "ABS": (lookup_tables.absolute, False),
-    "RELU": (lambda *q: lookup_tables.clipped(*q, 0.0, None), False),
-    "RELU6": (lambda *q: lookup_tables.clipped(*q, 0.0, 6.0), False),
-    "RELU_N1_TO_1": (lambda *q: lookup_tables.clipped(*q, -1.0, 1.0), False),
+    "RELU": (relu, False),
+    "RELU6": (relu6, False),
+    "RELU_N1_TO_1": (relu_n1_to_1, False),
 }
 
 
@@ -522,9 +534,10 @@ def test_resize(align_corners, half_pixel_centers, image, out, channels, seed) -
     x = integers(seed, (1, *image, channels))
     x_spec, y_spec = spec(x.shape, 0.05, 3), spec((1, *out, channels), 0.05, 3)
 
-    axes = [resize.bilinear_axis(n, m, **mode) for n, m in zip(image, out, strict=True)]
+    rows = resize.bilinear_axis(image[0], out[0], **mode)
+    columns = resize.bilinear_axis(image[1], out[1], **mode)
     model = pool_models.resize("RESIZE_BILINEAR", x_spec, y_spec, **mode)
-    check(model, [x], resize.resize_bilinear(x, *axes), expect_delegated=True)
+    check(model, [x], resize.resize_bilinear(x, rows, columns), expect_delegated=True)
 
     indices = [resize.nearest_axis(n, m, **mode) for n, m in zip(image, out, strict=True)]
     model = pool_models.resize("RESIZE_NEAREST_NEIGHBOR", x_spec, y_spec, **mode)
