@@ -1,0 +1,57 @@
+"""Read .onnx models: QDQ, and operators on integers (QLinearConv and its kind).
+
+`model_file` checks the bytes and takes them apart. `qlinear` rewrites operators on integers as QDQ.
+`builder` translates node by node, with one handler for each operator; the handlers stand in a file
+for each family, beside what they share: `operands` (weights, biases), `window` (pads), `evaluate`
+(constants and shapes). `values` says how QDQ is resolved.
+
+Spatial operators get a transpose from NCHW to NHWC before and one back after; a pass cancels them.
+Everything else stays in the file's order of axes.
+"""
+
+from __future__ import annotations
+
+from edgeinfer.convert.graph import Graph
+
+from . import convolution, elementwise, matmul, movement, pooling, reduction
+from .builder import GraphBuilder
+from .model_file import ModelFile
+from .operation import Handler
+
+HANDLERS: dict[str, Handler] = {
+    **convolution.HANDLERS,
+    **elementwise.HANDLERS,
+    **matmul.HANDLERS,
+    **movement.HANDLERS,
+    **pooling.HANDLERS,
+    **reduction.HANDLERS,
+}
+"""How each operator is read, by name; those of other domains as "domain:name"."""
+
+
+def read(data: bytes, name: str) -> Graph:
+    """Read an ONNX model.
+
+    Parameters
+    ----------
+    data : bytes
+        A whole .onnx file, without external data.
+    name : str
+        What messages call the model.
+
+    Returns
+    -------
+    Graph
+        Its `problems` are the nodes that cannot be converted.
+
+    Raises
+    ------
+    ConversionError
+        `data` is not a whole, consistent ONNX model, or an input's shape is not fixed.
+    MissingExtraError
+        The `onnx` package is not installed.
+    """
+    file = ModelFile(data, name)
+    graph = GraphBuilder(file, HANDLERS).build()
+    graph.metadata = file.metadata
+    return graph

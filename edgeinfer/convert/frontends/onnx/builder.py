@@ -1,0 +1,272 @@
+"""From nodes of the file to a `Graph`: values, constants, and the list of problems.
+
+1. Operators on integers become float operators between conversions (`qlinear`); what no output
+   depends on is dropped.
+2. Each node, in the file's order: evaluated when its inputs are constants (`evaluate`), resolved
+   when it converts (`quantization`), else given to the handler of its operator.
+3. A node that cannot be expressed becomes a problem and an "unsupported" node, whose outputs are of
+   the shapes that ONNX infers, so that the rest is still looked at. Where not even a shape is
+   known, what depends on it is looked at for its operator alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from edgeinfer.convert.graph import Graph, Node, Problem, Tensor
+
+from .evaluate import Evaluator
+from .model_file import Array, ModelFile, SourceNode, ValueType, load_onnx
+from .operation import Context, Handler, Operation
+from .qlinear import rewrite_qlinear
+from .quantization import dequantize, integer_quantizations, quantize
+from .refusals import refusal
+from .values import (
+    OpenShape,
+    Unsupported,
+    Value,
+    Values,
+    check_shape,
+    graph_dtype,
+    is_dequantize,
+    is_quantize,
+)
+
+_FLOAT_MODEL = (
+    "this is a float32 model: nothing in it is quantised",
+    "quantise it, e.g. onnxruntime.quantization.quantize_static(..., quant_format=QuantFormat.QDQ)",
+)
+_STAND_IN = "float32"  # dtype of a tensor whose own the graph does not have; there is a problem too
+
+
+class GraphBuilder:
+    """Collects the graph of one model."""
+
+    def __init__(self, file: ModelFile, handlers: Mapping[str, Handler]) -> None:
+        onnx = load_onnx()
+        self._file = file
+        self._handlers = handlers
+        self._graph = Graph(file.name, [], [], [], "onnx")
+        self._element_number = onnx.helper.np_dtype_to_tensor_dtype
+        element_name = onnx.TensorProto.DataType.Name
+        self._values = Values(element_name, self._graph.nodes)
+        self._evaluator = Evaluator(onnx, file.opsets)
+        self._values.reserve(
+            name for node in file.nodes for name in (*node.inputs, *node.outputs) if name
+        )
+        self._values.reserve([*file.inputs, *file.constants])
+        constants = dict(file.constants)
+        nodes = rewrite_qlinear(file.nodes, constants, self._all_names())
+        self._nodes = live_nodes(nodes, file.outputs)
+        for name, data in constants.items():
+            self._values.add_constant(name, data, int(self._element_number(data.dtype)))
+        is_float = not any(is_quantize(n) or is_dequantize(n) for n in self._nodes)
+        self._context = Context(
+            self._values, self._evaluator, readers(self._nodes, file.outputs), is_float
+        )
+
+    def _all_names(self) -> set[str]:
+        return {
+            *self._file.inputs,
+            *self._file.constants,
+            *(name for node in self._file.nodes for name in (*node.inputs, *node.outputs)),
+        }
+
+    def build(self) -> Graph:
+        """The whole graph, with every problem in it."""
+        graph = self._graph
+        self._add_inputs()
+        for node in self._nodes:
+            try:
+                self._translate(node)
+            except Unsupported as error:
+                self._refuse(node.name, node.source, error)
+                self._add_unsupported(node)
+            except OpenShape:
+                if not self._is_known(node):
+                    self._refuse(node.name, node.source, refusal(node))
+                self._add_unsupported(node)
+        for name in self._file.outputs:
+            graph.outputs.append(self._graph_output(name))
+        if self._context.is_float and graph.problems:
+            graph.problems.insert(0, Problem(graph.name, "model", *_FLOAT_MODEL))
+        return graph
+
+    # --- inputs and outputs
+
+    def _add_inputs(self) -> None:
+        quantizations = integer_quantizations(self._nodes, self._values)
+        for name, kind in self._file.inputs.items():
+            value = self._values.add(name, kind.elements, kind.shape)
+            try:
+                dtype = graph_dtype(name, value.elements)
+                shape = check_shape(value.known_shape, dtype)
+            except Unsupported as error:
+                self._refuse(name, "input", error)
+                self._graph.inputs.append(Tensor(name, (1,), _STAND_IN))
+                value.shape = None
+                continue
+            quantization = quantizations.get(name) if dtype in ("int8", "uint8", "int16") else None
+            value.plain = Tensor(name, shape, dtype, quantization)
+            self._graph.inputs.append(value.plain)
+
+    def _graph_output(self, name: str) -> Tensor:
+        try:
+            tensor = self._values.plain(self._values[name])
+        except (Unsupported, OpenShape) as error:
+            if isinstance(error, Unsupported):
+                self._refuse(name, "output", error)
+            tensor = Tensor(name, (1,), _STAND_IN)
+            self._graph.nodes.append(Node("unsupported", [], [tensor], name=name))
+            return tensor
+        if tensor.name == name:
+            return tensor
+        if tensor.is_constant:
+            return Tensor(name, tensor.shape, tensor.dtype, tensor.quantization, tensor.data)
+        if tensor in self._graph.inputs or tensor in self._graph.outputs:
+            # One tensor under two names: the second is a copy.
+            copy = Tensor(name, tensor.shape, tensor.dtype, tensor.quantization)
+            self._graph.nodes.append(Node("reshape", [tensor], [copy], name=name))
+            return copy
+        tensor.name = name
+        return tensor
+
+    # --- nodes
+
+    def _translate(self, node: SourceNode) -> None:
+        inputs = [self._values[name] if name else None for name in node.inputs]
+        if is_dequantize(node):
+            dequantize(node, self._values)
+        elif is_quantize(node):
+            if node.outputs[0] not in self._values:
+                made = quantize(node, self._values)
+                self._graph.nodes += [] if made is None else [made]
+        elif self._evaluator.can_evaluate(node, inputs):
+            self._evaluate(node, inputs)
+        else:
+            handler = self._handlers.get(node.key)
+            if handler is None:
+                raise refusal(node)
+            operation = Operation(node, self._context)
+            handler(operation)
+            self._graph.nodes += operation.nodes
+            for value in operation.made:
+                self._values.put(value)
+
+    def _evaluate(self, node: SourceNode, inputs: Sequence[Value | None]) -> None:
+        moved = self._moved_constant(node, inputs)
+        if moved is not None:
+            self._values.put(moved)
+            return
+        data = [None if value is None else value.constant_data for value in inputs]
+        found = self._evaluator.evaluate(node, inputs, data)
+        for name, (array, elements) in zip(node.outputs, found, strict=True):
+            if name:
+                self._values.add_constant(name, array, elements)
+
+    def _moved_constant(self, node: SourceNode, inputs: Sequence[Value | None]) -> Value | None:
+        """A quantised constant that is reshaped or transposed stays quantised."""
+        first = inputs[0] if inputs else None
+        if first is None or first.quantised is None or first.quantised.data is None:
+            return None
+        stored = first.quantised
+        rest = [None if value is None else value.constant_data for value in inputs[1:]]
+        if node.op not in _REARRANGING or stored.quantization is None:
+            return None
+        (array, _), *_ = self._evaluator.evaluate(node, inputs, [stored.data, *rest])
+        quantization = stored.quantization
+        if not quantization.is_per_tensor:
+            axis = _axis_after(node, quantization.axis, first.known_shape, array)
+            if axis is None:
+                return None
+            quantization = type(quantization)(quantization.scale, quantization.zero_point, axis)
+        value = Value(node.outputs[0], first.elements, array.shape)
+        data = np.ascontiguousarray(array).reshape(array.shape)
+        value.quantised = Tensor(stored.name, array.shape, stored.dtype, quantization, data)
+        return value
+
+    def _is_known(self, node: SourceNode) -> bool:
+        return node.key in self._handlers or is_quantize(node) or is_dequantize(node)
+
+    def _add_unsupported(self, node: SourceNode) -> None:
+        read = [self._values[name] for name in node.inputs if name in self._values]
+        tensors: list[Tensor | None] = [v.plain for v in read if v.plain is not None]
+        made = []
+        for name, kind in zip(node.outputs, self._types_of(node), strict=True):
+            if not name:
+                continue
+            value = self._values.add(name, kind.elements, kind.shape)
+            shape = kind.shape
+            dtype = _STAND_IN
+            try:
+                dtype = graph_dtype(name, value.elements)
+                shape = None if shape is None else check_shape(shape, dtype)
+            except Unsupported:
+                shape = None
+            value.shape = shape
+            tensor = Tensor(name, shape or (1,), dtype)
+            if shape == ():
+                tensor.shape = ()
+            if shape is not None:
+                value.plain = tensor
+            made.append(tensor)
+        self._graph.nodes.append(
+            Node("unsupported", tensors, made, name=node.name, source=node.source)
+        )
+
+    def _types_of(self, node: SourceNode) -> Iterable[ValueType]:
+        """Types of the outputs of a node that cannot be expressed, as far as anything tells."""
+        unknown = ValueType(0, None)
+        try:
+            inputs = [self._values[name] if name else None for name in node.inputs]
+            types = self._evaluator.infer(node, inputs)
+        except (Unsupported, OpenShape):
+            types = [unknown for _ in node.outputs]
+        return [
+            self._file.declared.get(name, kind) if kind.shape is None else kind
+            for name, kind in zip(node.outputs, types, strict=True)
+        ]
+
+    def _refuse(self, node: str, operator: str, error: Unsupported) -> None:
+        self._graph.problems.append(Problem(node, operator, error.reason, error.advice))
+
+
+_REARRANGING = ("Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+
+
+def _axis_after(node: SourceNode, axis: int, shape: tuple[int, ...], result: Array) -> int | None:
+    """Where the channel axis of a rearranged constant is; None where it is no axis any more."""
+    if node.op == "Transpose":
+        perm = list(node.attrs.get("perm", range(len(shape))[::-1]))
+        return perm.index(axis)
+    before = int(np.prod(shape[:axis], dtype=np.int64))
+    for i, n in enumerate(result.shape):
+        if n == shape[axis] and before == int(np.prod(result.shape[:i], dtype=np.int64)):
+            return i
+    return None
+
+
+def readers(
+    nodes: Iterable[SourceNode], outputs: Iterable[str]
+) -> dict[str, list[SourceNode | None]]:
+    """The nodes that read each value, a node once; None stands for a graph output."""
+    found: dict[str, list[SourceNode | None]] = {}
+    for node in nodes:
+        for name in dict.fromkeys(node.inputs):
+            found.setdefault(name, []).append(node)
+    for name in outputs:
+        found.setdefault(name, []).append(None)
+    return found
+
+
+def live_nodes(nodes: Iterable[SourceNode], outputs: Iterable[str]) -> list[SourceNode]:
+    """The nodes that an output depends on, in order."""
+    needed = set(outputs)
+    live = []
+    for node in reversed(list(nodes)):
+        if not needed.isdisjoint(node.outputs):
+            needed.update(node.inputs)
+            live.append(node)
+    return live[::-1]

@@ -1,0 +1,124 @@
+"""Gemm and MatMul."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgeinfer.convert.graph import Tensor
+
+from .operands import bias, channel_quantization, laid_out, weights
+from .operation import Handler, Operation
+from .values import Unsupported
+
+
+def gemm(op: Operation) -> None:
+    """alpha * A * B + beta * C, with A and B as they are or transposed."""
+    a = op.operand(0)
+    alpha, beta = op.number("alpha", 1.0), op.number("beta", 1.0)
+    transpose_a, transpose_b = bool(op.integer("transA", 0)), bool(op.integer("transB", 0))
+    if op.value(1).constant_data is None:
+        _gemm_of_activations(op, a, alpha, transpose_a, transpose_b)
+        return
+    w = _scaled(_fc_weights(op, transpose_b), alpha)
+    if transpose_a:
+        a = op.step("transpose", [a], a.shape[::-1], "transposed", perm=(1, 0))
+    if a.shape[-1] != w.shape[1]:
+        raise Unsupported(f"shapes {list(a.shape)} and {list(w.shape)} do not go together")
+    b = _row_bias(op, a, w, beta)
+    op.compute("fully_connected", [a, w, b], (a.shape[0], w.shape[0]))
+
+
+def _gemm_of_activations(
+    op: Operation, a: Tensor, alpha: float, transpose_a: bool, transpose_b: bool
+) -> None:
+    if alpha != 1.0 or op.has_input(2):
+        raise Unsupported(
+            "a product of two activations with alpha or with an addend is not available",
+            "use MatMul, and Mul or Add in nodes of their own",
+        )
+    op.compute(
+        "batch_matmul",
+        [a, op.operand(1)],
+        transpose_a=transpose_a,
+        transpose_b=transpose_b,
+    )
+
+
+def matmul(op: Operation) -> None:
+    """A times B: fully_connected where B is a constant matrix."""
+    b = op.value(1)
+    if b.constant_data is not None and len(b.known_shape) == 2:
+        a, w = op.operand(0), _fc_weights(op, transposed=False)
+        if not a.shape or a.shape[-1] != w.shape[1]:
+            raise Unsupported(
+                f"shapes {list(a.shape)} and {list(b.known_shape)} do not go together"
+            )
+        op.compute("fully_connected", [a, w, None], (*a.shape[:-1], w.shape[0]))
+        return
+    operands = [op.operand(0), op.operand(1)]
+    shapes = [operands[0].shape, operands[1].shape]
+    shape = op.result_shape()
+    # A vector is a row at the left and a column at the right; the product has no axis for it.
+    if len(shapes[0]) == 1:
+        shapes[0] = (1, *shapes[0])
+    if len(shapes[1]) == 1:
+        shapes[1] = (*shapes[1], 1)
+    rank = max(len(s) for s in shapes)
+    shapes = [(*([1] * (rank - len(s))), *s) for s in shapes]
+    batch = np.broadcast_shapes(shapes[0][:-2], shapes[1][:-2])
+    op.compute(
+        "batch_matmul",
+        [
+            op.reshaped(tensor, s, suffix)
+            for tensor, s, suffix in zip(operands, shapes, ("a", "b"), strict=True)
+        ],
+        shape,
+        through=(*batch, shapes[0][-2], shapes[1][-1]),
+        transpose_a=False,
+        transpose_b=False,
+    )
+
+
+def _fc_weights(op: Operation, transposed: bool) -> Tensor:
+    """The constant second input as [N, K]; `transposed` when the file has it so."""
+    w = weights(op, 1, axis=0 if transposed else 1)
+    if w.data is None or w.data.ndim != 2 or 0 in w.shape:
+        raise Unsupported(f"its weights have shape {list(w.shape)}; a matrix is needed")
+    return laid_out(w, w.data if transposed else w.data.T, axis=0)
+
+
+def _scaled(w: Tensor, alpha: float) -> Tensor:
+    """Weights times alpha, which their scales take."""
+    assert w.data is not None
+    if alpha == 1.0:
+        return w
+    if w.quantization is None:
+        return Tensor(w.name, w.shape, w.dtype, None, w.data * np.float32(alpha))
+    data, scale = w.data, w.quantization.scale * np.float32(abs(alpha))
+    if not np.all(np.isfinite(scale) & (scale > 0)):
+        raise Unsupported(f"alpha is {alpha}, which leaves the weights no scale")
+    if alpha < 0:
+        if np.any(data == -128):
+            raise Unsupported(f"alpha is {alpha}, and int8 has no 128 for weights of -128")
+        data = -data
+    return Tensor(w.name, w.shape, w.dtype, channel_quantization(scale, 0), data)
+
+
+def _row_bias(op: Operation, a: Tensor, w: Tensor, beta: float) -> Tensor | None:
+    """C, which must be the same for every row."""
+    if not op.has_input(2) or beta == 0:
+        return None
+    shape = op.shape(2)
+    channels = w.shape[0]
+    if any(n != 1 for n in shape[:-1]) or (shape and shape[-1] not in (1, channels)):
+        raise Unsupported(
+            f"its addend has shape {list(shape)}; one value per output channel is available",
+            "add it in a node of its own",
+        )
+    return bias(op, a, w, 2, channels, beta)
+
+
+HANDLERS: dict[str, Handler] = {
+    "Gemm": gemm,
+    "MatMul": matmul,
+}

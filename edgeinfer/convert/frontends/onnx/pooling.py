@@ -1,0 +1,162 @@
+"""AveragePool, MaxPool, global pools, Resize and Upsample."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .operation import Handler, Operation
+from .values import Unsupported
+from .window import Window, image_size, kernel_shape, window
+
+
+def average_pool(op: Operation) -> None:
+    """The mean of a window, over its pixels inside the image or over all of them."""
+    x = op.operand(0)
+    kernel = kernel_shape(op)
+    win = window(op, kernel)
+    if win.dilations != (1, 1):
+        raise Unsupported(f"an average over a window with dilations {list(win.dilations)}")
+    include_pad = bool(op.integer("count_include_pad", 0)) and any(win.pads)
+    if include_pad and win.overhangs:
+        raise Unsupported(
+            "it counts padding (count_include_pad) and has windows that leave it (ceil_mode)",
+            "export the pool with one of the two",
+        )
+    _check_windows(op, kernel, win)
+    op.compute(
+        "avg_pool2d",
+        [op.image(x)],
+        (*x.shape[:2], *win.size[-(len(x.shape) - 2) :]),
+        image=True,
+        kernel=kernel,
+        strides=win.strides,
+        pads=win.pads,
+        count_include_pad=include_pad,
+    )
+
+
+def max_pool(op: Operation) -> None:
+    """The largest of the pixels inside the image."""
+    if op.has_output(1):
+        raise Unsupported(
+            "its second output (indices) is read", "use a pool that gives values alone"
+        )
+    x = op.movable(0)
+    kernel = kernel_shape(op)
+    win = window(op, kernel)
+    _check_windows(op, kernel, win)
+    op.move(
+        "max_pool2d",
+        [op.image(x)],
+        (*x.shape[:2], *win.size[-(len(x.shape) - 2) :]),
+        image=True,
+        kernel=kernel,
+        strides=win.strides,
+        dilations=win.dilations,
+        pads=win.pads,
+    )
+
+
+def _check_windows(op: Operation, kernel: tuple[int, int], win: Window) -> None:
+    """Every window must have a pixel inside the image."""
+    for i, rows in enumerate(image_size(op.shape(0))):
+        begins = np.arange(win.size[i]) * win.strides[i] - win.pads[i]
+        taps = begins[:, None] + np.arange(kernel[i]) * win.dilations[i]
+        if not np.all(np.any((taps >= 0) & (taps < rows), axis=1)):
+            raise Unsupported(
+                f"with pads {list(win.pads)} it has windows of {list(kernel)} outside of the image"
+            )
+
+
+def _global_pool(ir_op: str) -> Handler:
+    def handler(op: Operation) -> None:
+        x = op.operand(0) if ir_op == "mean" else op.movable(0)
+        image = op.image(x)
+        shape = (*x.shape[:2], *(1 for _ in x.shape[2:]))
+        attrs: dict[str, Any] = {"axes": (1, 2), "keep_dims": True}
+        if ir_op == "mean":
+            op.compute(ir_op, [image], shape, image=True, **attrs)
+        else:
+            op.move(ir_op, [image], shape, image=True, **attrs)
+
+    return handler
+
+
+_COORDINATES = ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")
+
+
+def resize(op: Operation) -> None:
+    """Resize an image to other rows and columns: nearest pixel, or linear between two."""
+    mode = op.text("mode", "nearest")
+    if mode not in ("nearest", "linear"):
+        raise Unsupported(
+            f"it resizes with mode {mode!r}; nearest and linear are available",
+            "export the model with nearest or linear resizing",
+        )
+    is_old = op.node.op == "Upsample" or op.version < 11
+    coordinates = "asymmetric"
+    if not is_old:
+        coordinates = op.text("coordinate_transformation_mode", "half_pixel")
+    if coordinates not in _COORDINATES:
+        raise Unsupported(
+            f"coordinate_transformation_mode {coordinates!r} is not available",
+            f"{', '.join(_COORDINATES)} are",
+        )
+    if op.integer("antialias", 0) and mode == "linear":
+        raise Unsupported("antialias is not available", "export the model without it")
+    x = op.movable(0)
+    shape = op.result_shape()
+    if len(x.shape) not in (3, 4) or shape[:2] != x.shape[:2]:
+        raise Unsupported(f"it resizes {list(x.shape)} to {list(shape)}; only images are resized")
+    scales = _scales(op, is_old)
+    attrs: dict[str, Any] = {"mode": mode, "coordinates": coordinates, "scales": scales}
+    if mode == "nearest":
+        rounding = "floor" if is_old else op.text("nearest_mode", "round_prefer_floor")
+        attrs["rounding"] = rounding
+        op.move("resize", [op.image(x)], shape, image=True, **attrs)
+    elif op.value(0).elements == "FLOAT":
+        op.compute("resize", [op.image(op.operand(0))], shape, image=True, **attrs)
+    else:  # directly on integers, which keep their quantisation
+        op.move("resize", [op.image(x)], shape, image=True, **attrs)
+
+
+def _scales(op: Operation, is_old: bool) -> tuple[float, float] | None:
+    """Scales (h, w) where the file gives them; None where the shapes decide."""
+    given = op.node.attrs.get("scales")
+    index = 1 if is_old else 2
+    if op.has_input(index) and op.shape(index) != (0,):
+        given = [float(v) for v in op.constant(index, "scales").reshape(-1)]
+    rank = len(op.shape(0))
+    axes = [axis % rank for axis in op.integer_list("axes") or range(rank)]
+    if given:
+        by_axis = dict(zip(axes, given, strict=True))
+        scales = [by_axis.get(axis, 1.0) for axis in range(rank)]
+    elif op.text("keep_aspect_ratio_policy", "stretch") != "stretch":
+        scales = _kept_ratio(op, axes)
+    else:
+        return None
+    return (scales[2], scales[3]) if rank == 4 else (1.0, scales[2])
+
+
+def _kept_ratio(op: Operation, axes: list[int]) -> list[float]:
+    """One scale for all axes listed: the smallest or largest that the sizes ask for."""
+    sizes = op.integers(3, "sizes")
+    x = op.shape(0)
+    ratios = [
+        np.float32(size) / np.float32(x[axis]) for axis, size in zip(axes, sizes, strict=True)
+    ]
+    is_smaller = op.text("keep_aspect_ratio_policy", "stretch") == "not_larger"
+    ratio = float(min(ratios) if is_smaller else max(ratios))
+    return [ratio if axis in axes else 1.0 for axis in range(len(x))]
+
+
+HANDLERS: dict[str, Handler] = {
+    "AveragePool": average_pool,
+    "GlobalAveragePool": _global_pool("mean"),
+    "GlobalMaxPool": _global_pool("reduce_max"),
+    "MaxPool": max_pool,
+    "Resize": resize,
+    "Upsample": resize,
+}
