@@ -1,0 +1,71 @@
+"""Runs a model whose every block of memory ends, or begins, at a page that may not be touched.
+
+    python -m tests.core.guarded end|begin MODEL.edge...
+
+A process of its own, because a byte too far ends it. Prints the CRC-32 of each model's outputs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from edgeinfer._ffi import ffi, lib
+from tests.core.c_api import OpenModel, ok, pointers, run
+
+PAGE = mmap.PAGESIZE
+PROT_NONE = 0
+
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+kept: list[mmap.mmap] = []
+
+
+def take(size: int, at_end: bool) -> np.ndarray:
+    """Bytes between two forbidden pages, up against the one behind or the one before them."""
+    inside = max(1, -(-size // PAGE)) * PAGE
+    block = mmap.mmap(-1, inside + 2 * PAGE)
+    kept.append(block)
+    whole = np.frombuffer(block, np.uint8)
+    for start in (0, PAGE + inside):
+        if libc.mprotect(whole.ctypes.data + start, PAGE, PROT_NONE) != 0:
+            raise OSError(ctypes.get_errno(), "mprotect")
+    first = PAGE + inside - size if at_end else PAGE
+    result = whole[first : first + size]
+    result[:] = 0xA5
+    return result
+
+
+def checksum(data: bytes, at_end: bool) -> int:
+    """Open, bind and run, once in own buffers and once in the caller's; CRC-32 of the outputs."""
+    rng = np.random.default_rng(1)
+    model = OpenModel(data, lambda size: take(size, at_end))
+    session = model.session(take(model.session_bytes(), at_end))
+    info = ffi.new("ei_tensor_info *")
+    inputs, outputs = [], []
+    for i in range(lib().ei_model_input_count(model.model, 0)):
+        ok(lib().ei_model_input(model.model, 0, i, info))
+        inputs.append(take(info.bytes, at_end))
+        inputs[-1][:] = rng.integers(0, 256, info.bytes)
+    for i in range(lib().ei_model_output_count(model.model, 0)):
+        ok(lib().ei_model_output(model.model, 0, i, info))
+        outputs.append(take(info.bytes, at_end))
+    ok(run(session, pointers(*inputs), pointers(*outputs)))
+    for i, given in enumerate(inputs):
+        own = lib().ei_session_input(session, i)
+        ffi.memmove(own, ffi.from_buffer(given), given.nbytes)
+    ok(run(session))
+    for i, expected in enumerate(outputs):
+        own = ffi.cast("const char *", lib().ei_session_output(session, i))
+        assert bytes(ffi.buffer(own, expected.nbytes)) == expected.tobytes()
+    return zlib.crc32(b"".join(output.tobytes() for output in outputs))
+
+
+if __name__ == "__main__":
+    for name in sys.argv[2:]:
+        print(checksum(Path(name).read_bytes(), sys.argv[1] == "end"))
