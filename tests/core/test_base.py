@@ -1,0 +1,108 @@
+"""csrc/base by itself: checksums by every method, CPU features, sorting."""
+
+from __future__ import annotations
+
+import itertools
+import platform
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cffi import FFI
+
+ffi = FFI()
+ffi.cdef(
+    """
+    uint32_t ei_crc32(uint32_t crc, const void *data, size_t bytes);
+    uint32_t ei_crc32_portable(uint32_t crc, const void *data, size_t bytes);
+    uint32_t ei_crc32_pclmul(uint32_t crc, const void *data, size_t bytes);
+    uint32_t ei_crc32_arm(uint32_t crc, const void *data, size_t bytes);
+    uint32_t ei_cpu_features(void);
+    void ei_sort(uint32_t *values, size_t count,
+                 int (*less)(const void *context, uint32_t a, uint32_t b), const void *context);
+    """
+)
+
+Checksum = Callable[[bytes | memoryview, int], int]
+
+# Bits of base/cpu.h and the names that the kernel has for them in /proc/cpuinfo. A feature is found
+# when all of its flags are there.
+X86_FEATURES = {
+    0: {"sse4_1"},
+    1: {"pclmulqdq"},
+    2: {"avx2"},
+    3: {"fma"},
+    4: {"avx_vnni"},
+    5: {"avx512f", "avx512bw", "avx512dq", "avx512vl"},
+    6: {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"},
+}
+ARM64_FEATURES = {16: {"asimd"}, 17: {"crc32"}, 18: {"asimddp"}, 19: {"i8mm"}}
+
+
+@pytest.fixture(scope="session")
+def base(repo_root: Path, compile_c: Callable[..., Path]) -> Any:
+    sources = sorted((repo_root / "csrc" / "base").glob("*.c"))
+    return ffi.dlopen(str(compile_c("base.so", "-shared", "-fPIC", *sources)))
+
+
+METHODS = {"x86_64": ["_pclmul"], "aarch64": ["_arm"]}.get(platform.machine(), [])
+
+
+@pytest.fixture(scope="session", params=["", "_portable", *METHODS])
+def crc32(request: pytest.FixtureRequest, base: Any) -> Checksum:
+    needed = {"_pclmul": 0b11, "_arm": 1 << 17}.get(request.param, 0)
+    if base.ei_cpu_features() & needed != needed:
+        pytest.skip("this CPU lacks the instructions")
+    function = getattr(base, f"ei_crc32{request.param}")
+    return lambda data, start: int(function(start, ffi.from_buffer(data), len(data)))
+
+
+def test_crc32_is_that_of_zlib_for_every_length(crc32: Checksum) -> None:
+    data = np.random.default_rng(1).integers(0, 256, 5000).astype(np.uint8).tobytes()
+    for size in [*range(400), 4095, 4096, 4097, 5000]:
+        assert crc32(data[:size], 0) == zlib.crc32(data[:size])
+
+
+def test_crc32_goes_on_from_any_start_at_any_address(crc32: Checksum) -> None:
+    rng = np.random.default_rng(2)
+    data = rng.integers(0, 256, 1000).astype(np.uint8).tobytes()
+    for shift, size in itertools.product(range(17), (0, 1, 63, 64, 65, 128, 500)):
+        start = int(rng.integers(0, 2**32))
+        part = memoryview(data)[shift : shift + size]
+        assert crc32(part, start) == zlib.crc32(part, start)
+
+
+@pytest.mark.parametrize("byte", [0x00, 0xFF, 0x80, 0x01])
+def test_crc32_of_extremes(crc32: Checksum, byte: int) -> None:
+    for size, start in itertools.product((64, 1000, 70000), (0, 2**32 - 1, 1)):
+        data = bytes([byte]) * size
+        assert crc32(data, start) == zlib.crc32(data, start)
+
+
+def test_features_are_those_that_the_kernel_lists(base: Any) -> None:
+    expected = {"x86_64": X86_FEATURES, "aarch64": ARM64_FEATURES}.get(platform.machine())
+    cpuinfo = Path("/proc/cpuinfo")
+    if expected is None or not cpuinfo.exists():
+        pytest.skip("no list of this CPU's features to compare with")
+    lines = cpuinfo.read_text().splitlines()
+    listed = next(line for line in lines if line.startswith(("flags", "Features")))
+    flags = set(listed.split(":")[1].split())
+    found = base.ei_cpu_features()
+    for bit, names in expected.items():
+        assert bool(found >> bit & 1) == (names <= flags), names
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 10, 1000])
+def test_sorting(base: Any, count: int) -> None:
+    keys = np.random.default_rng(count).integers(0, 50, count)
+    values = ffi.new("uint32_t[]", list(range(count)))
+    less = ffi.callback(
+        "int (*)(const void *, uint32_t, uint32_t)", lambda _, a, b: keys[a] < keys[b]
+    )
+    base.ei_sort(values, count, less, ffi.NULL)
+    order = list(values)
+    assert sorted(order) == list(range(count))
+    assert keys[order].tolist() == sorted(keys.tolist())

@@ -1,0 +1,133 @@
+"""examples/embed.c, built from an installed library, as programs elsewhere do it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import edgeinfer
+from tests.core.programs import ROWS, concatenation, ring
+
+CONSUMER = """
+cmake_minimum_required(VERSION 3.20)
+project(consumer LANGUAGES C)
+find_package(edgeinfer REQUIRED)
+add_executable(embed-shared embed.c)
+target_link_libraries(embed-shared PRIVATE edgeinfer::edgeinfer)
+add_executable(embed-static embed.c)
+target_link_libraries(embed-static PRIVATE edgeinfer::edgeinfer_static)
+"""
+
+
+def tool(name: str) -> str:
+    """A program from PATH, or from the scripts folder of this Python."""
+    found = shutil.which(name) or shutil.which(name, path=sysconfig.get_path("scripts"))
+    if found is None:
+        pytest.skip(f"{name} is not installed")
+    return found
+
+
+def must(*command: str | Path, **environment: str) -> str:
+    done = subprocess.run(
+        command,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def installed(repo_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the library is installed, static and shared."""
+    folder = tmp_path_factory.mktemp("installed")
+    build, prefix = folder / "build", folder / "prefix"
+    cmake = tool("cmake")
+    must(cmake, "-S", repo_root, "-B", build, "-DCMAKE_BUILD_TYPE=Release")
+    must(cmake, "--build", build, "--parallel", "2")
+    must(cmake, "--install", build, "--prefix", prefix)
+    return prefix
+
+
+@pytest.fixture(scope="module")
+def embeds(
+    installed: Path, repo_root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """The example, linked in each way that CMake offers."""
+    folder = tmp_path_factory.mktemp("consumer")
+    shutil.copy(repo_root / "examples" / "embed.c", folder)
+    (folder / "CMakeLists.txt").write_text(CONSUMER, encoding="utf-8")
+    cmake = tool("cmake")
+    must(cmake, "-S", folder, "-B", folder / "build", f"-DCMAKE_PREFIX_PATH={installed}")
+    must(cmake, "--build", folder / "build")
+    return {way: folder / "build" / f"embed-{way}" for way in ("shared", "static")}
+
+
+@pytest.mark.parametrize("way", ["shared", "static"])
+def test_embed_gives_the_bits_of_python(way: str, embeds: dict[str, Path], tmp_path: Path) -> None:
+    half = (1, ROWS // 2, 4, 16)
+    data = concatenation().write()
+    (tmp_path / "m.edge").write_bytes(data)
+    rng = np.random.default_rng(11)
+    inputs = {name: rng.integers(-128, 128, half).astype(np.int8) for name in ("x", "z")}
+    (tmp_path / "in.bin").write_bytes(b"".join(x.tobytes() for x in inputs.values()))
+    paths = [tmp_path / name for name in ("m.edge", "in.bin", "out.bin")]
+    text = must(embeds[way], *paths)
+    model = edgeinfer.load(data)
+    assert paths[-1].read_bytes() == model.run(inputs).tobytes()
+    assert f"session: {model.plan.session_bytes} bytes" in text
+    assert "input   z: [1, 4, 4, 16], 256 bytes, scale 0.5, zero point 0" in text
+
+
+def test_embed_links_through_pkg_config(
+    installed: Path, repo_root: Path, tmp_path: Path, compile_c: Callable[..., Path]
+) -> None:
+    (pc,) = installed.rglob("edgeinfer.pc")
+    asked = must(
+        tool("pkg-config"), "--cflags", "--libs", "edgeinfer", PKG_CONFIG_PATH=str(pc.parent)
+    )
+    (library,) = installed.rglob("libedgeinfer.so")
+    source = repo_root / "examples" / "embed.c"
+    program = compile_c("embed-pkg-config", source, *asked.split(), f"-Wl,-rpath,{library.parent}")
+    (tmp_path / "m.edge").write_bytes(ring().write())
+    assert "weights: 256 bytes" in must(program, tmp_path / "m.edge")
+
+
+def test_embed_says_what_is_wrong(embeds: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "m.edge").write_bytes(b"no model")
+    done = subprocess.run(
+        [embeds["static"], tmp_path / "m.edge"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "m.edge': header: not an .edge file" in done.stderr
+
+
+def test_embed_refuses_a_short_input(embeds: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "m.edge").write_bytes(ring().write())
+    (tmp_path / "in.bin").write_bytes(bytes(511))
+    done = subprocess.run(
+        [embeds["static"], tmp_path / "m.edge", tmp_path / "in.bin"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "too short for input x, 512 bytes" in done.stderr
+
+
+def test_only_the_public_functions_are_exported(installed: Path, repo_root: Path) -> None:
+    (library,) = installed.rglob("libedgeinfer.so")
+    symbols = must(tool("nm"), "-D", "--defined-only", library).split("\n")
+    names = {line.split()[-1].split("@")[0] for line in symbols if line.split()}
+    header = (repo_root / "csrc" / "include" / "edgeinfer.h").read_text(encoding="utf-8")
+    exported = {name for name in names if not name.startswith("_")}
+    assert exported and all(f" {name}(" in header or f"*{name}(" in header for name in exported)
