@@ -154,8 +154,7 @@ def _operands(node: Node, channel_axis: int) -> tuple[Array, Array | None, Array
     channels = weights.shape[channel_axis]
     assert w.quantization is not None
     scales = np.broadcast_to(w.quantization.scale, (channels,))
-    with np.errstate(over="ignore"):
-        multiplier = conv_multipliers(scale_of(x), scales, scale_of(y))
+    multiplier = conv_multipliers(scale_of(x), scales, scale_of(y))
     finite(multiplier, "the output multiplier")
     bias = None
     if len(node.inputs) > 2 and node.inputs[2] is not None:

@@ -80,6 +80,12 @@ def unary(op: str, attrs: dict[str, Any], x: Reals) -> Reals:
         return _PLAIN[op](x)
 
 
+def unary_float32(op: str, attrs: dict[str, Any], x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The operator at float32 numbers, rounded to float32 once; infinite beyond its range."""
+    with np.errstate(over="ignore"):
+        return unary(op, attrs, x.astype(np.float64)).astype(np.float32)
+
+
 BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "add": np.add,
     "sub": np.subtract,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from edgeinfer.convert.graph import Graph, Node, Problem, Tensor
 from edgeinfer.convert.lower import (
     convolution,
@@ -106,7 +108,8 @@ def _lower_node(node: Node, lowering: Lowering) -> None:
                 raise Refused(
                     f"{tensor.name!r} has rank {len(tensor.shape)}; the largest is {MAX_RANK}"
                 )
-        handler(node, lowering)
+        with np.errstate(over="ignore", under="ignore"):  # handlers refuse what is not finite
+            handler(node, lowering)
     except Refused as refusal:
         lowering.problems.append(
             Problem(

@@ -22,7 +22,7 @@ from edgeinfer.convert.lower.activations import (
     quantized_bounds,
 )
 from edgeinfer.convert.lower.fixed_point import hard_swish, multiply
-from edgeinfer.convert.lower.functions import unary
+from edgeinfer.convert.lower.functions import unary, unary_float32
 from edgeinfer.convert.lower.quantized import (
     COARSEST_Q8,
     EIGHT_BITS,
@@ -68,7 +68,7 @@ def apply_unary(
     else:
         reals = dequantized(x, values) if x.quantization is not None else values
         if op not in ("quantize", "dequantize"):
-            reals = unary(op, attrs, reals.astype(np.float64)).astype(F32)
+            reals = unary_float32(op, attrs, reals)
         if y.quantization is None:
             low, high = activation_bounds(activation)
             return np.clip(reals, low, high) if activation is not None else reals
@@ -188,7 +188,6 @@ def _tflite_function(op: str, attrs: dict[str, Any], x: npt.NDArray[np.float32])
         argument = (x * F32(-math.sqrt(0.5))).astype(np.float64)
         erfc = np.asarray(_erfc(argument), np.float64).astype(F32)
         return np.asarray(F32(0.5) * x * erfc)
-    reals = x.astype(np.float64)
     if op == "log":  # what is not positive gets the smallest integer
-        reals = np.maximum(reals, 0)
-    return unary(op, attrs, reals).astype(F32)
+        x = np.maximum(x, F32(0))
+    return unary_float32(op, attrs, x)

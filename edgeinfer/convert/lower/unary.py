@@ -147,8 +147,7 @@ def _quantize(
     require(y, "output", "int8", "uint8", "int16")
     scale = scale_of(y)
     divide = lowering.source_format != "tflite"
-    with np.errstate(over="ignore"):
-        factor = scale if divide else np.float32(1) / scale
+    factor = scale if divide else np.float32(1) / scale
     finite(factor, "the reciprocal of the scale")
     clamp = clamp_params(activation, y, lowering.source_format)
     clamp["zero_point"] = clamp.pop("out_zero_point")

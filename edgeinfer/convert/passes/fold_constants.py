@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from edgeinfer.convert.graph import Graph, Node, Tensor
 from edgeinfer.convert.lower.activations import activation_bounds
-from edgeinfer.convert.lower.functions import BINARY, UNARY, unary
+from edgeinfer.convert.lower.functions import BINARY, UNARY, unary_float32
 from edgeinfer.convert.lower.quantized import dequantized, quantized, requantized
 from edgeinfer.convert.passes.edit import constant, same_type
 from edgeinfer.convert.passes.propagate_quantization import moved_quantization, moves
@@ -39,7 +39,8 @@ def fold_constants(graph: Graph) -> bool:
             continue
         if node.op == "dequantize" and any(moves(n) for n in readers.get(node.output, [])):
             continue
-        data = evaluate(node, graph.source_format)
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            data = evaluate(node, graph.source_format)
         if data is None:
             continue
         result = node.output
@@ -68,7 +69,7 @@ def evaluate(node: Node, source_format: str) -> Array | None:
     if node.op in BINARY and len({str(a.dtype) for a in arrays}) == 1:
         result = BINARY[node.op](*arrays)
     elif node.op in UNARY and y.dtype == "float32":
-        result = unary(node.op, node.attrs, arrays[0].astype(np.float64)).astype(np.float32)
+        result = unary_float32(node.op, node.attrs, arrays[0])
     else:
         return None
     low, high = activation_bounds(node.activation)
