@@ -108,7 +108,7 @@ def _lower_node(node: Node, lowering: Lowering) -> None:
                 raise Refused(
                     f"{tensor.name!r} has rank {len(tensor.shape)}; the largest is {MAX_RANK}"
                 )
-        with np.errstate(over="ignore", under="ignore"):  # handlers refuse what is not finite
+        with np.errstate(over="ignore", invalid="ignore"):  # handlers refuse what is not finite
             handler(node, lowering)
     except Refused as refusal:
         lowering.problems.append(

@@ -29,6 +29,8 @@ from edgeinfer.convert.passes.edit import (
     constant,
     insert_after,
     insert_before,
+    producer_of,
+    readers_of,
 )
 from edgeinfer.convert.passes.permutations import (
     Perm,
@@ -71,10 +73,10 @@ def raise_transposes(graph: Graph) -> bool:
     for node in list(graph.nodes):
         if node.op != "transpose" or node not in graph.nodes:
             continue
-        pad = graph.producers().get(node.input(0))
+        pad = producer_of(graph, node.input(0))
         if pad is None or pad.op != "pad" or pad.input(0).is_constant:
             continue
-        if graph.consumers()[pad.output] != [node] or pad.output in graph.outputs:
+        if readers_of(graph, pad.output) != [node] or pad.output in graph.outputs:
             continue
         perm, x = node.attrs["perm"], pad.input(0)
         moved = activation_like(x, "transposed", shape=permuted(x.shape, perm))
@@ -103,9 +105,7 @@ def _advance(graph: Graph, node: Node) -> bool:
     if is_identity(perm):
         return bypass(graph, node)
     changed = False
-    for reader in list(graph.consumers().get(node.output, [])):
-        if node.output not in reader.inputs:
-            continue  # moved already, reading it twice
+    for reader in readers_of(graph, node.output):
         if reader.op == "transpose":
             reader.inputs = [node.input(0)]
             reader.attrs = {"perm": compose(perm, reader.attrs["perm"])}
@@ -157,7 +157,7 @@ def _put_behind(
 
 def _raise_next(graph: Graph, node: Node, reshape: Node) -> bool:
     """Where every reader of the reshape is a transpose that can be raised: raise them."""
-    readers = graph.consumers().get(reshape.output, [])
+    readers = readers_of(graph, reshape.output)
     if not readers or reshape.output in graph.outputs:
         return False
     source = reshape.input(0)
@@ -190,7 +190,7 @@ def _raise_next(graph: Graph, node: Node, reshape: Node) -> bool:
 
 def _fold_into_weights(graph: Graph, node: Node, reshape: Node) -> bool:
     """transpose -> flatten -> fully_connected: reorder the columns of the weights instead."""
-    readers = graph.consumers().get(reshape.output, [])
+    readers = readers_of(graph, reshape.output)
     if not readers or reshape.output in graph.outputs:
         return False
     if any(
@@ -234,10 +234,9 @@ def _sink(graph: Graph, node: Node, reader: Node) -> bool:
     positions, attrs, out_perm = plan
     inputs: list[Tensor | None] = list(reader.inputs)
     reshapes = []
-    producers = graph.producers()
     for i in positions:
         tensor = reader.input(i)
-        found = _before_transpose(tensor, perm, producers)
+        found = _before_transpose(graph, tensor, perm)
         if found is None:
             return False
         inputs[i], reshaped = found
@@ -255,14 +254,12 @@ def _sink(graph: Graph, node: Node, reader: Node) -> bool:
     return True
 
 
-def _before_transpose(
-    tensor: Tensor, perm: Perm, producers: dict[Tensor, Node]
-) -> tuple[Tensor, bool] | None:
+def _before_transpose(graph: Graph, tensor: Tensor, perm: Perm) -> tuple[Tensor, bool] | None:
     """The tensor that `perm` makes `tensor` of, and whether a reshape has yet to make it.
 
     Operands of lower rank are taken as broadcast: with axes of length 1 in front.
     """
-    producer = producers.get(tensor)
+    producer = producer_of(graph, tensor)
     if producer is not None and producer.op == "transpose" and producer.attrs["perm"] == perm:
         return producer.input(0), False
     back = inverse(perm)

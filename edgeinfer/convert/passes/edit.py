@@ -75,6 +75,16 @@ def bypass(graph: Graph, node: Node) -> bool:
     return True
 
 
+def readers_of(graph: Graph, tensor: Tensor) -> list[Node]:
+    """The nodes that read one tensor, each once: cheaper than all of `consumers`."""
+    return [node for node in graph.nodes if tensor in node.inputs]
+
+
+def producer_of(graph: Graph, tensor: Tensor) -> Node | None:
+    """The node that makes one tensor: cheaper than all of `producers`."""
+    return next((node for node in graph.nodes if tensor in node.outputs), None)
+
+
 def only_reader(graph: Graph, tensor: Tensor, readers: dict[Tensor, list[Node]]) -> Node | None:
     """The node that alone reads `tensor`; None when several do, or it is a graph output."""
     found = readers.get(tensor, [])
