@@ -11,7 +11,7 @@
 /// Operators look at the values of their constants, which nodes may share: a file in which every
 /// node refers to the same large one would keep the validator busy for hours. So what all nodes refer
 /// to together is limited to this many bytes, plus this many times the constants section.
-#define EI_SCAN_BYTES (1ull << 30)
+#define EI_SCAN_BYTES (1ull << 28)
 #define EI_SCAN_TIMES 64
 
 ei_status ei_fail_in_node(ei_status status, const ei_model *model, uint32_t node) {

@@ -438,4 +438,4 @@ def test_what_nodes_refer_to_is_limited() -> None:
     file.programs[0]["node_count"] = 2000
     status, message = check(file.build())
     assert status == "EI_ERROR_FORMAT"
-    assert "node 1088 " in message and "far more than the file has of them" in message
+    assert "node 320 " in message and "far more than the file has of them" in message
