@@ -49,6 +49,8 @@ resize: x [N,H,W,C] -> y; mode ("nearest", "linear"), coordinates ("half_pixel",
 gather: x, indices (int32 or int64) -> y; axis.
 argmax, argmin: x -> y int32 or int64; axis, keep_dims, select_last (bool).
 quantize, dequantize, requantize: x -> y; the tensors' own quantisation says everything.
+pointwise: x -> y; body (a tuple of nodes of one output each, in order, that make y of x and scalar
+    constants). Made by passes only.
 
 Any node may have `activation`: None, "relu", "relu6", "relu_n1_to_1" or ("clip", min, max) in real
 numbers: applied to the result before it is stored (TFLite's fused activation; passes fuse others

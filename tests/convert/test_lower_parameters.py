@@ -206,6 +206,13 @@ ONNX_TABLES: dict[str, tuple[dict[str, Any], Callable[[np.ndarray], np.ndarray]]
     "elu": ({"alpha": 1.0}, lookup_tables.elu_of_float),
     "requantize": ({}, lambda x: x),
     "relu": ({}, lambda x: np.maximum(x, F32(0))),
+    "abs": ({}, np.abs),
+    "neg": ({}, np.negative),
+    "hard_swish": ({}, lambda x: x * np.clip(x * F32(1 / 6) + F32(0.5), 0, 1)),
+    "hard_sigmoid": (
+        {"alpha": 0.2, "beta": 0.5},
+        lambda x: np.clip(x * F32(0.2) + F32(0.5), F32(0), F32(1)),
+    ),
     "leaky_relu": ({"alpha": 0.25}, lambda x: np.where(x < 0, x * F32(0.25), x)),
 }
 

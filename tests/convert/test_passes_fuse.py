@@ -14,6 +14,7 @@ from edgeinfer.convert.passes.fuse_activations import fuse_activations
 from edgeinfer.convert.passes.fuse_bias_adds import fuse_bias_adds
 from edgeinfer.convert.passes.fuse_pointwise import fuse_pointwise
 from edgeinfer.convert.passes.remove_dead_nodes import remove_dead_nodes
+from edgeinfer.convert.passes.split_activations import split_activations
 from tests.convert.graphs import (
     GraphBuilder,
     Q,
@@ -82,6 +83,15 @@ def test_a_range_outside_of_the_range_before_it_is_one_value() -> None:
     graph = b.build(b.node("clip", [x], x.shape, COARSE, min=8.0, max=9.0))
     check(graph, fuse_activations, ["conv2d"])
     assert graph.nodes[0].activation == ("clip", 8.0, 8.0)
+
+
+def test_a_concatenation_with_an_activation_gets_a_clamp_behind_it() -> None:
+    b = GraphBuilder()
+    x = b.input((2, 3), COARSE)
+    y = b.node("concat", [x, x], (4, 3), COARSE, axis=0, activation="relu6")
+    graph = b.build(y)
+    check(graph, split_activations, ["concat", "clip"])
+    assert not split_activations(graph)
 
 
 # --- biases

@@ -81,7 +81,14 @@ def unary(op: str, attrs: dict[str, Any], x: Reals) -> Reals:
 
 
 def unary_float32(op: str, attrs: dict[str, Any], x: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The operator at float32 numbers, rounded to float32 once; infinite beyond its range."""
+    """The operator at float32 numbers; infinite beyond its range.
+
+    Rounded to float32 once, but for operators that are a few float32 operations in ONNX Runtime.
+    """
+    if op in ("hard_swish", "hard_sigmoid"):
+        slope, offset = (1 / 6, 0.5) if op == "hard_swish" else (attrs["alpha"], attrs["beta"])
+        gate = np.clip(x * np.float32(slope) + np.float32(offset), np.float32(0), np.float32(1))
+        return np.asarray(x * gate if op == "hard_swish" else gate, np.float32)
     with np.errstate(over="ignore"):
         return unary(op, attrs, x.astype(np.float64)).astype(np.float32)
 

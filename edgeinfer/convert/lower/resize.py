@@ -139,10 +139,15 @@ def onnx_positions(n_in: int, n_out: int, scale: float | None, coordinates: str)
 
 
 def onnx_nearest(positions: Floats, n_in: int, rounding: str | None) -> Ints:
-    """Source indices of Resize, by nearest_mode."""
-    down, up = np.ceil(positions - F32(0.5)), np.floor(positions + F32(0.5))
+    """Source indices of Resize, by nearest_mode.
+
+    As in ONNX Runtime, a position within 1e-6 of a half counts as a half.
+    """
+    whole = np.floor(positions)
+    fraction = positions - whole
+    down, up = whole + (fraction > F32(0.5 + 1e-6)), whole + (fraction >= F32(0.5 - 1e-6))
     rounded = {
-        "floor": np.floor(positions),
+        "floor": whole,
         "ceil": np.ceil(positions),
         "round_prefer_floor": down,
         "round_prefer_ceil": up,

@@ -31,6 +31,7 @@ from edgeinfer.convert.passes.propagate_quantization import (
 )
 from edgeinfer.convert.passes.remove_dead_nodes import remove_dead_nodes
 from edgeinfer.convert.passes.remove_identities import remove_identities
+from edgeinfer.convert.passes.split_activations import split_activations
 
 Pass = Callable[[Graph], bool]
 
@@ -43,7 +44,10 @@ TIDY: tuple[Pass, ...] = (
 )
 
 STAGES: tuple[tuple[str, tuple[Pass, ...]], ...] = (
-    ("one way to say a thing", (decompose_splits, convert_uint8, canonicalize_products)),
+    (
+        "one way to say a thing",
+        (decompose_splits, split_activations, convert_uint8, canonicalize_products),
+    ),
     (
         "quantised from end to end",
         (
