@@ -24,10 +24,11 @@ import random
 from collections.abc import Sequence
 
 from edgeinfer.convert.plan.rectangles import Rectangles
-from edgeinfer.convert.plan.repair import repair
+from edgeinfer.convert.plan.repair import Budget, repair
 from edgeinfer.convert.plan.views import ARENA_ALIGNMENT
 from edgeinfer.convert.program import Buffer
 
+_REPAIR_WORK = 1_000_000  # buffers looked at: a few seconds
 _DESCENT_WORK = 1_000_000  # pairs of buffers compared: about half a second
 
 
@@ -47,16 +48,17 @@ def _pack(problem: Rectangles) -> list[int]:
     best = _try_orders(problem)
     if problem.top(best) == bound:
         return best
-    perfect = repair(problem, best, bound)
+    budget = Budget(_REPAIR_WORK)
+    perfect = repair(problem, best, bound, budget)
     if perfect is None:
         best = _descend(problem, best)
-        perfect = repair(problem, best, bound)
+        perfect = repair(problem, best, bound, budget)
     if perfect is not None:
         return perfect
     low = bound  # not reached within the budget
     while problem.top(best) > low + ARENA_ALIGNMENT:
         limit = (low + problem.top(best)) // 2
-        better = repair(problem, best, limit)
+        better = repair(problem, best, limit, budget)
         if better is None:
             low = limit
         else:

@@ -1,0 +1,73 @@
+"""Buffers as rectangles in time and address, for `offsets` and `repair` to pack."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+
+from edgeinfer.budget import align_up
+from edgeinfer.convert.plan.views import ARENA_ALIGNMENT
+from edgeinfer.convert.program import Buffer
+
+
+class Rectangles:
+    """What is to be packed. Time counts moments: the steps at which some buffer begins its life.
+
+    Between two moments buffers only end, so nothing is lost by leaving the other steps out.
+    """
+
+    def __init__(self, buffers: Sequence[Buffer]) -> None:
+        self.sizes = [buffer.bytes for buffer in buffers]
+        self.rounded = [align_up(size, ARENA_ALIGNMENT) for size in self.sizes]
+        moments = sorted({buffer.first_step for buffer in buffers})
+        self.lives = [
+            (bisect_left(moments, b.first_step), bisect_right(moments, b.last_step))
+            for b in buffers
+        ]
+        self.load = [0] * len(moments)
+        alive: list[list[int]] = [[] for _ in moments]
+        for index, (first, last) in enumerate(self.lives):
+            for moment in range(first, last):
+                self.load[moment] += self.rounded[index]
+                alive[moment].append(index)
+        self.neighbours = [self._neighbours(index, alive) for index in range(len(buffers))]
+        # The topmost buffer of a moment need not be rounded up.
+        self.lower_bound = max(
+            load - max(self.rounded[i] - self.sizes[i] for i in indices)
+            for load, indices in zip(self.load, alive, strict=True)
+        )
+
+    def _neighbours(self, index: int, alive: list[list[int]]) -> list[int]:
+        first, last = self.lives[index]
+        begun = [i for i in alive[first] if i != index]
+        return begun + [
+            i
+            for moment in range(first + 1, last)
+            for i in alive[moment]
+            if self.lives[i][0] == moment
+        ]
+
+    def ends(self, offsets: Sequence[int]) -> list[int]:
+        """One past the last byte of each buffer."""
+        return [offset + size for offset, size in zip(offsets, self.sizes, strict=True)]
+
+    def top(self, offsets: Sequence[int]) -> int:
+        """The highest end of a packing."""
+        return max(self.ends(offsets))
+
+    def first_fit(self, order: Sequence[int]) -> list[int]:
+        """Put each buffer, in this order, into the lowest gap that holds it."""
+        offsets = [-1] * len(self.sizes)
+        for index in order:
+            placed = sorted(
+                (offsets[i], offsets[i] + self.rounded[i])
+                for i in self.neighbours[index]
+                if offsets[i] >= 0
+            )
+            offset = 0
+            for begin, end in placed:
+                if begin >= offset + self.sizes[index]:
+                    break
+                offset = max(offset, end)
+            offsets[index] = offset
+        return offsets
