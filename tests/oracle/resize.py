@@ -109,15 +109,18 @@ def onnx_bilinear_axis(n_in: int, n_out: int, coordinate_transformation_mode: st
 def onnx_nearest_axis(
     n_in: int, n_out: int, coordinate_transformation_mode: str, nearest_mode: str
 ) -> np.ndarray:
-    """The source index of every output index of ONNX's nearest Resize."""
+    """The source index of every output index of ONNX's nearest Resize.
+
+    A position within 1e-6 of a half counts as a half, as in onnxruntime.
+    """
     position = onnx_positions(n_in, n_out, coordinate_transformation_mode)
     whole = np.floor(position)
     fraction = position - whole
     index = {
         "floor": whole,
         "ceil": np.ceil(position),
-        "round_prefer_floor": whole + (fraction > F32(0.5)),
-        "round_prefer_ceil": whole + (fraction >= F32(0.5)),
+        "round_prefer_floor": whole + (fraction > F32(0.5 + 1e-6)),
+        "round_prefer_ceil": whole + (fraction >= F32(0.5 - 1e-6)),
     }[nearest_mode]
     return np.clip(index.astype(np.int64), 0, n_in - 1)
 
