@@ -173,7 +173,7 @@ def _load(source: Source, name: str | None) -> tuple[Graph, str]:
         try:
             data = path.read_bytes()
         except OSError as error:
-            raise ModelReadError(f"cannot read {path.name}: {error.strerror}") from error
+            raise ModelReadError(f"cannot read {path}: {error.strerror}") from error
         called, suffix = name or path.name, path.suffix.lower()
     return read(_format_of(data, suffix, called), data, called), hashlib.sha256(data).hexdigest()
 
