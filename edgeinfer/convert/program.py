@@ -7,6 +7,7 @@ Operators, operand order and parameters are those of `operators.def`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,7 +46,7 @@ class Value:
     @property
     def nbytes(self) -> int:
         """Bytes of the dense array."""
-        return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
     @property
     def rows(self) -> int:
@@ -54,7 +55,7 @@ class Value:
         Rank 4: N * H; lower: all but the last axis; higher: all but the last two.
         """
         kept = 2 if len(self.shape) >= 4 else 1
-        return int(np.prod(self.shape[: max(len(self.shape) - kept, 0)], dtype=np.int64))
+        return math.prod(self.shape[: max(len(self.shape) - kept, 0)])
 
     @property
     def row_bytes(self) -> int:

@@ -46,7 +46,7 @@ def place_buffers(buffers: Sequence[Buffer]) -> int:
 def _pack(problem: Rectangles) -> list[int]:
     bound = problem.lower_bound
     best = _try_orders(problem)
-    if problem.top(best) == bound:
+    if problem.top(best) <= bound:
         return best
     budget = Budget(_REPAIR_WORK)
     perfect = repair(problem, best, bound, budget)
@@ -89,7 +89,7 @@ def _try_orders(problem: Rectangles) -> list[int]:
         offsets = problem.first_fit(order)
         if best is None or problem.top(offsets) < problem.top(best):
             best = offsets
-        if problem.top(best) == problem.lower_bound:
+        if problem.top(best) <= problem.lower_bound:
             break
     assert best is not None
     return best

@@ -31,11 +31,8 @@ class Rectangles:
                 self.load[moment] += self.rounded[index]
                 alive[moment].append(index)
         self.neighbours = [self._neighbours(index, alive) for index in range(len(buffers))]
-        # The topmost buffer of a moment need not be rounded up.
-        self.lower_bound = max(
-            load - max(self.rounded[i] - self.sizes[i] for i in indices)
-            for load, indices in zip(self.load, alive, strict=True)
-        )
+        # No packing is lower, once its top is rounded up as a session's memory is.
+        self.lower_bound = max(self.load)
 
     def _neighbours(self, index: int, alive: list[list[int]]) -> list[int]:
         first, last = self.lives[index]
