@@ -1,0 +1,88 @@
+"""Cases of the kernel tests: shapes, numbers and contents, all drawn from one seed.
+
+Composed hypothesis strategies vary one thing at a time and rarely meet the combinations in which
+such code goes wrong (six axes, a ring, a band in the middle and a clamp); independent choices do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from hypothesis import settings
+from hypothesis import strategies as st
+
+Shape = tuple[int, ...]
+
+LIMITS = {
+    "int8": (-128, 127),
+    "uint8": (0, 255),
+    "int16": (-32768, 32767),
+    "int32": (-(2**31), 2**31 - 1),
+    "int64": (-(2**63), 2**63 - 1),
+}
+ALL_DTYPES = [*LIMITS, "float32", "bool"]
+
+seeds = st.integers(0, 2**32 - 1)
+often = settings(max_examples=4 * settings().max_examples)
+
+
+class Draw:
+    """Independent choices from one seed."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+
+    def integer(self, low: int, high: int) -> int:
+        """low <= the result <= high"""
+        return int(self.rng.integers(low, high, endpoint=True))
+
+    def uniform(self, low: float, high: float) -> float:
+        """A real number of the range."""
+        return float(self.rng.uniform(low, high))
+
+    def flag(self, odds: float = 0.5) -> bool:
+        """True so often."""
+        return bool(self.rng.random() < odds)
+
+    def choice(self, options: Sequence[Any]) -> Any:
+        """One of the options."""
+        return options[self.integer(0, len(options) - 1)]
+
+    def shape(self, low_rank: int, high_rank: int, largest: int = 4) -> Shape:
+        """Small dims; one axis in two shapes is longer than the blocks that kernels work in."""
+        dims = [self.integer(1, largest) for _ in range(self.integer(low_rank, high_rank))]
+        if dims and self.flag():
+            dims[self.choice([-1, self.integer(0, len(dims) - 1)])] = self.choice([33, 65, 130])
+            if int(np.prod(dims)) > 40_000:
+                dims[0] = dims[len(dims) // 2] = 2
+        return tuple(dims)
+
+    def band(self) -> int:
+        """Rows that are computed at a time."""
+        return self.integer(1, 4)
+
+    def zero_point(self, dtype: str) -> int:
+        """The ends of the range and zero as often as others."""
+        low, high = LIMITS[dtype]
+        return self.choice([low, 0, high, self.integer(low, high), self.integer(low, high)])
+
+    def clamp(self, dtype: str) -> tuple[int, int]:
+        """All of the range, or a part."""
+        low, high = LIMITS[dtype]
+        if self.flag():
+            return low, high
+        ends = sorted((self.integer(low, high), self.integer(low, high)))
+        return ends[0], ends[1]
+
+    def values(self, shape: Shape, dtype: str) -> np.ndarray:
+        """Contents: any values, or extremes only; floats that are no NaN."""
+        if dtype == "bool":
+            return self.rng.integers(0, 2, shape).astype(bool)
+        if dtype == "float32":
+            return self.rng.standard_normal(shape).astype(np.float32)
+        low, high = LIMITS[dtype]
+        if self.flag(0.2):
+            return self.rng.choice(np.array([low, high], dtype), shape)
+        return self.rng.integers(low, high, shape, dtype, endpoint=True)
