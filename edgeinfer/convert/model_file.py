@@ -54,8 +54,13 @@ class FileTensor:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the dense array; a ring holds fewer of them at once."""
+        """Bytes of the dense array."""
         return self.rows * self.row_bytes
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes in memory at a time: those of the ring, where the tensor is one."""
+        return self.ring_rows * self.row_bytes
 
 
 @dataclass(frozen=True, eq=False)

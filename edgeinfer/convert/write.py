@@ -6,6 +6,7 @@ order. Constants of equal contents are stored once, whichever programs and nodes
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
 import zlib
@@ -27,6 +28,7 @@ MINOR = 0
 SECTION_ALIGNMENT = 64
 CONSTANT_ALIGNMENT = 64
 MAX_RANK = 6
+MAX_PROGRAMS = 64
 MAX_BUFFERS = 4096
 MAX_TENSOR_BYTES = 0x7FFFFFFF
 NONE = 0xFFFFFFFF
@@ -60,18 +62,22 @@ def write_model(programs: Sequence[tuple[Program, Plan]], metadata: dict[str, An
     Raises
     ------
     ConversionError
-        Something does not fit the format: a tensor of more than 2^31 - 1 bytes or rank 6, more
-        than 4096 buffers, a name with a zero byte, two programs of one name.
+        Something does not fit the format: a tensor of more than 2^31 - 1 bytes or rank 6, a program
+        that does nothing or needs more than 4096 buffers, two programs of one name, metadata that
+        is not JSON.
     """
-    if not programs:
-        raise ConversionError("a file needs at least one program")
+    if not 1 <= len(programs) <= MAX_PROGRAMS:
+        raise ConversionError(f"a file holds 1 to {MAX_PROGRAMS} programs, not {len(programs)}")
     names = [program.name for program, _ in programs]
     if len(set(names)) != len(names):
         raise ConversionError(f"two programs have one name: {names}")
     writer = _Writer()
     for program, plan in programs:
         writer.add_program(program, plan)
-    text = json.dumps(metadata, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    try:
+        text = json.dumps(metadata, sort_keys=True, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError) as error:
+        raise ConversionError(f"metadata cannot be written as JSON: {error}") from error
     return writer.assemble(text.encode())
 
 
@@ -104,16 +110,16 @@ class _Writer:
         self.constants = bytearray()
         self.strings = bytearray(b"\0")
         self.string_offsets: dict[str, int] = {"": 0}
-        self.constant_offsets: dict[bytes, int] = {}
+        self.constant_offsets: dict[bytes, int] = {}  # by SHA-256 of the contents
         self.constant_tensors: dict[bytes, int] = {}
 
     def string(self, text: str) -> int:
         """Offset of the text in the strings section."""
-        if "\0" in text:
-            raise ConversionError(f"the name {text!r} contains a zero character")
+        # Zero ends a string; names are for people, who lose nothing by this.
+        text = text.replace("\0", "\ufffd")
         if text not in self.string_offsets:
             self.string_offsets[text] = len(self.strings)
-            self.strings += text.encode() + b"\0"
+            self.strings += text.encode(errors="replace") + b"\0"
         return self.string_offsets[text]
 
     def constant(self, value: Value) -> tuple[int, int]:
@@ -128,11 +134,12 @@ class _Writer:
                 f"constant {value.name!r} is {value.data.dtype}{list(value.data.shape)}, "
                 f"declared {value.dtype}{list(value.shape)}"
             )
-        if contents not in self.constant_offsets:
+        digest = hashlib.sha256(contents).digest()
+        if digest not in self.constant_offsets:
             self.constants += bytes(-len(self.constants) % CONSTANT_ALIGNMENT)
-            self.constant_offsets[contents] = len(self.constants)
+            self.constant_offsets[digest] = len(self.constants)
             self.constants += contents
-        offset = self.constant_offsets[contents]
+        offset = self.constant_offsets[digest]
         record = self.tensor_record(value, NONE, offset, value.rows)
         if record not in self.constant_tensors:
             self.constant_tensors[record] = self.tensors.count
@@ -152,22 +159,30 @@ class _Writer:
                 f"the largest tensor has {MAX_TENSOR_BYTES:,}"
             )
         dims = [*value.shape, *[1] * (MAX_RANK - len(value.shape))]
-        return _TENSOR.pack(
-            self.string(value.name),
-            buffer,
-            offset,
-            DTYPE_CODES[value.dtype],
-            len(value.shape),
-            0,
-            *dims,
-            value.rows,
-            ring_rows,
-            value.row_bytes,
-            value.scale,
-            value.zero_point,
-        )
+        try:
+            return _TENSOR.pack(
+                self.string(value.name),
+                buffer,
+                offset,
+                DTYPE_CODES[value.dtype],
+                len(value.shape),
+                0,
+                *dims,
+                value.rows,
+                ring_rows,
+                value.row_bytes,
+                value.scale,
+                value.zero_point,
+            )
+        except (struct.error, OverflowError) as error:
+            raise ConversionError(
+                f"{value.name!r}: scale {value.scale} or zero point {value.zero_point} "
+                f"does not fit the file: {error}"
+            ) from error
 
     def add_program(self, program: Program, plan: Plan) -> None:
+        if not (plan.steps and program.outputs):
+            raise ConversionError(f"program {program.name!r} computes nothing")
         if len(plan.buffers) > MAX_BUFFERS:
             raise ConversionError(
                 f"program {program.name!r} has {len(plan.buffers)} buffers; "
