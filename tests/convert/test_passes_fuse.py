@@ -53,6 +53,26 @@ def test_clamps_fuse_into_their_producer(middle: Quantization | None, op: str) -
     assert graph.nodes[0].activation == expected
 
 
+@pytest.mark.parametrize("middle", [None, COARSE])
+def test_a_clamp_behind_moves_fuses_into_what_made_the_values(
+    middle: Quantization | None,
+) -> None:
+    b = GraphBuilder()
+    x = b.conv2d(b.input((1, 1, 5, 2)), 4, kernel=1, q=middle)
+    x = b.transpose(b.reshape(x, (1, 5, 4)), (0, 2, 1))
+    graph = b.build(b.node("relu", [x], x.shape, COARSE))
+    check(graph, fuse_activations, ["conv2d", "reshape", "transpose"])
+    assert graph.nodes[0].activation == "relu"
+
+
+def test_a_clamp_behind_a_move_that_others_read_stays() -> None:
+    b = GraphBuilder()
+    x = b.conv2d(b.input((1, 1, 5, 2)), 4, kernel=1, q=COARSE)
+    moved = b.reshape(x, (1, 5, 4))
+    graph = b.build(b.node("relu", [moved], moved.shape, COARSE), x)
+    assert not fuse_activations(graph)
+
+
 def test_a_clamp_after_rounding_to_another_scale_stays() -> None:
     b = GraphBuilder()
     x = b.conv2d(b.input((1, 5, 5, 2)), 3, q=COARSE)
