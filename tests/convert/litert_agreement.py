@@ -1,8 +1,9 @@
 """Hold a model that the TFLite frontend reads against LiteRT.
 
-Every model is read, run as a graph in real numbers (`tests.oracle.graph`), and run by LiteRT. Moves
-of elements agree exactly. Arithmetic may differ by the last step, which is a question of rounding
-and not the frontend's: geometry, axes, masks and operand order are.
+Every model is read, run as a graph in real numbers (`tests.oracle.graph`), converted and run in the
+C library, and run by LiteRT. Moves of elements agree exactly. Arithmetic may differ by the last
+step, which is a question of rounding and not the frontend's: geometry, axes, masks and operand
+order are.
 """
 
 from __future__ import annotations
@@ -10,9 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 
+import edgeinfer
+from edgeinfer._ffi import library_path
+from edgeinfer.convert import convert
 from edgeinfer.convert.frontends import tflite
 from edgeinfer.convert.graph import Graph, check_graph
 from tests.builders.spec import Quant, Spec
@@ -20,7 +25,7 @@ from tests.builders.tflite_run import run
 from tests.oracle.graph import run_graph
 from tests.oracle.strategies import integers
 
-FEW = settings(max_examples=40)
+FEW = settings(max_examples=25)
 small = st.integers(1, 3)
 pairs = st.tuples(small, small)
 paddings = st.sampled_from(["SAME", "VALID"])
@@ -55,19 +60,37 @@ def read(model: bytes) -> Graph:
     return graph
 
 
-def check(model: bytes, *inputs: np.ndarray, steps: int = 0) -> Graph:
-    """Read, run both ways, compare: at most `steps` quantised steps apart."""
+def check(model: bytes, *inputs: np.ndarray, steps: int = 0, on_device: bool = True) -> Graph:
+    """Read, run, compare with LiteRT: at most `steps` quantised steps apart.
+
+    `on_device` runs the converted file too, in the C library, where all of it is available there.
+    """
     graph = read(model)
-    expected, actual = run(model, *inputs), run_graph(graph, *inputs)
-    for theirs, ours in zip(expected, actual, strict=True):
-        assert ours.shape == theirs.shape
-        assert ours.dtype == theirs.dtype
-        if steps:
-            apart = np.abs(ours.astype(np.float64) - theirs.astype(np.float64))
-            assert apart.max() <= steps, f"{apart.max()} steps apart"
-        else:
-            np.testing.assert_array_equal(ours, theirs)
+    expected = run(model, *inputs)
+    _compare("graph", run_graph(graph, *inputs), expected, steps)
+    if on_device:
+        _compare("device", run_converted(model, *inputs), expected, steps)
     return graph
+
+
+def run_converted(model: bytes, *inputs: np.ndarray) -> list[np.ndarray]:
+    """Convert, load, run once; skip the test where there is no C library."""
+    if not library_path().is_file():
+        pytest.skip("no C library: build it (tools/dev.py), or name it in EDGEINFER_LIBRARY")
+    loaded = edgeinfer.load(convert(model, name="model.tflite").data)
+    given = {info.name: x for info, x in zip(loaded.inputs, inputs, strict=True)}
+    results = loaded.run(given)
+    if isinstance(results, dict):
+        return [results[info.name] for info in loaded.outputs]
+    return [results]
+
+
+def _compare(what: str, actual: list[np.ndarray], expected: list[np.ndarray], steps: int) -> None:
+    for ours, theirs in zip(actual, expected, strict=True):
+        assert ours.shape == theirs.shape, what
+        assert ours.dtype == theirs.dtype, what
+        apart = np.abs(ours.astype(np.float64) - theirs.astype(np.float64))
+        assert apart.max() <= steps, f"{what} and LiteRT are {apart.max()} apart"
 
 
 @st.composite

@@ -9,6 +9,8 @@ import zipfile
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edgeinfer.convert.frontends import FORMATS, read
 from edgeinfer.convert.frontends.tflite import HANDLERS
@@ -186,6 +188,7 @@ def test_operators_and_tensors_that_no_output_needs_are_not_looked_at() -> None:
     odd = b.constant(np.zeros(4, np.int8), name="odd")
     b.operator("RELU", [xi], [yi])
     b.operator("CUSTOM", [xi, odd], [zi])
+    b.operator("EXP", [odd], [b.tensor(Spec((4,), np.float32))])
 
     def break_unused(model: schema.ModelT) -> None:
         model.subgraphs[0].tensors[odd].shape = [17]
@@ -244,6 +247,19 @@ def test_constants_are_dequantized_and_quantized_at_conversion() -> None:
     constant = node.input(1)
     assert node.op == "add" and constant.data is not None
     assert constant.data.tolist() == [[10, 12, 14, 16]]
+
+
+def test_half_precision_weights_are_widened_before_they_are_refused() -> None:
+    b = ModelBuilder()
+    x, w, y = Spec((1, 4), np.float32), np.ones((3, 4), np.float16), Spec((1, 3), np.float32)
+    xi, hi = b.tensor(x), b.constant(w.view(np.int16), name="half")
+    wi, yi = b.tensor(Spec((3, 4), np.float32)), b.tensor(y)
+    b.operator("DEQUANTIZE", [hi], [wi])
+    b.operator("FULLY_CONNECTED", [xi, wi], [yi], schema.FullyConnectedOptionsT())
+    model = edited(b.build([xi], [yi]), set_field(hi, type=schema.TensorType.FLOAT16))
+    (node,) = graph_of(model).nodes
+    assert node.op == "unsupported"
+    assert node.input(1).data is not None and np.all(node.input(1).data == 1)
 
 
 def test_a_buffer_may_lie_behind_the_flatbuffer() -> None:
@@ -318,6 +334,15 @@ def test_appended_labels_are_metadata() -> None:
 )
 def test_labels_that_cannot_be_read_are_left_out(archive: bytes) -> None:
     assert read_labels(dense() + archive) == {}
+
+
+@settings(max_examples=200)
+@given(changes=st.lists(st.tuples(st.integers(0, 1 << 16), st.integers(0, 255)), min_size=1))
+def test_any_appended_archive_leaves_the_network_readable(changes) -> None:
+    archive = bytearray(zipped({"labels.txt": b"cat\n" * 9, "more.txt": b"dog"}))
+    for position, value in changes:
+        archive[position % len(archive)] = value
+    assert graph_of(dense() + bytes(archive)).problems == []
 
 
 # --- what cannot be converted

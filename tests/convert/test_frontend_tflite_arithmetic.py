@@ -304,7 +304,14 @@ def test_reduction(shape, code, keep, data, seed) -> None:
     same = code.startswith("REDUCE")
     x, y = int8(shape), int8(out) if same else int8(out, 0.11, -30)
     model = pool_models.reduce(code, x, y, axes, keep)
-    check(model, fill(x, seed), steps=0 if same else 1)
+    # The runtime's extremes are over neighbouring axes.
+    neighbours = max(gone) - min(gone) < len(gone)
+    check(
+        model,
+        fill(x, seed),
+        steps=0 if same else 1,
+        on_device=neighbours or not same,
+    )
 
 
 @FEW

@@ -159,7 +159,7 @@ def test_strided_slice_is_numpy_indexing(case) -> None:
     np.testing.assert_array_equal(run_graph(read(model), values)[0], expected)
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(case=strided_slices())
 def test_strided_slice_is_litert_s(case) -> None:
     shape, begin, end, strides, masks = case
@@ -299,3 +299,9 @@ def test_batches_of_blocks(case, n, channels, data) -> None:
     assume(all(m > sum(c) for m, c in zip(space, crops, strict=True)))
     cut = [m - sum(c) for m, c in zip(space, crops, strict=True)]
     check(simple("BATCH_TO_SPACE_ND", y, [block, crops], plain((n, *cut, channels))), fill(y))
+
+
+def test_batches_of_blocks_along_one_axis() -> None:
+    x, y = plain((2, 5, 3)), plain((6, 3, 3))
+    check(simple("SPACE_TO_BATCH_ND", x, [[3], [[1, 3]]], y), fill(x))
+    check(simple("BATCH_TO_SPACE_ND", y, [[3], [[1, 3]]], x), fill(y))

@@ -21,7 +21,7 @@ from . import (
     pooling,
     slicing,
 )
-from .builder import GraphBuilder
+from .builder import GraphBuilder, live_operators
 from .labels import describe
 from .model_file import ModelFile
 from .operation import Handling
@@ -62,7 +62,7 @@ def read(data: bytes, name: str) -> Graph:
         The `tflite` package is not installed.
     """
     file = ModelFile(data, name)
-    patterns = Patterns(file)
+    patterns = Patterns(file, live_operators(file.operators, file.outputs))
     graph = GraphBuilder(file, patterns.operators, patterns.dilated, HANDLERS).build()
     graph.metadata = describe(file, data)
     return graph

@@ -1,7 +1,7 @@
 """From stored operators to a `Graph`: tensors, order, constants, and the list of problems.
 
-1. Operators that no output depends on are dropped. Those without outputs change state and stay, to
-   be refused.
+1. Operators that no output depends on are dropped; after the patterns, there may be some that were
+   needed before. Operators without outputs change state and stay, to be refused.
 2. Each operator, in the file's order, goes to the handler of its code. Its nodes join the graph
    unless their inputs are constants, when they are evaluated instead (`fold`): the shape
    arithmetic of exported models disappears here.

@@ -187,16 +187,14 @@ class ModelFile:
                 }
         return found
 
-    def metadata(self) -> dict[str, bytes]:
-        """The named blobs that tools attach to a model."""
-        found = {}
+    def metadata(self, name: str) -> bytes:
+        """One of the named blobs that tools attach to a model; empty when it is absent."""
         with self._reading("the metadata"):
             for i in range(self._model.MetadataLength()):
                 entry = self._model.Metadata(i)
-                name = self._text(entry.Name())
-                found[name] = bytes(self._buffer(entry.Buffer()))
-                self._spend(len(found[name]))
-        return found
+                if self._text(entry.Name()) == name:
+                    return bytes(self._buffer(entry.Buffer()))
+        return b""
 
     @contextmanager
     def _reading(self, what: str) -> Iterator[None]:

@@ -16,6 +16,7 @@ stays for others to use.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from .model_file import ModelFile, StoredOperator, StoredQuantization, StoredTensor
@@ -36,23 +37,23 @@ _ISLANDS = frozenset(
 
 
 class Patterns:
-    """The operators of a model after the patterns are applied."""
+    """The given operators of a model after the patterns are applied."""
 
-    def __init__(self, file: ModelFile) -> None:
+    def __init__(self, file: ModelFile, operators: Sequence[StoredOperator]) -> None:
         self.dilated: dict[int, DilatedWindow] = {}
         self._file = file
-        self._producer = {i: op for op in file.operators for i in op.outputs}
+        self._producer = {i: op for op in operators for i in op.outputs}
         self._readers: dict[int, list[StoredOperator]] = {}
-        for op in file.operators:
+        for op in operators:
             for i in op.inputs:
                 self._readers.setdefault(i, []).append(op)
         self._rewritten: dict[int, StoredOperator | None] = {}
-        for op in file.operators:
+        for op in operators:
             if op.code in _CONVOLUTIONS:
                 self._absorb_blocks(op)
             elif op.code in _ISLANDS:
                 self._absorb_conversions(op)
-        after = (self._rewritten.get(op.position, op) for op in file.operators)
+        after = (self._rewritten.get(op.position, op) for op in operators)
         self.operators = [op for op in after if op is not None]
 
     def _only_reader(self, index: int) -> StoredOperator | None:
