@@ -260,11 +260,16 @@ def test_functions_of_int16(op: str) -> None:
     check(graph, 8 if op in ("tanh", "sigmoid") else 1)
 
 
-@pytest.mark.parametrize("lead", [(), (1,), (1, 1)])
-def test_prelu_per_channel_rounds_once(lead: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("slope_shape", [(5,), (1, 1, 5), (7, 1), (7, 5)])
+@pytest.mark.parametrize("lead", [(2, 6), (3,)])
+@pytest.mark.parametrize("real", [False, True])
+def test_prelu_with_slopes_rounds_once(slope_shape: Any, lead: Any, real: bool) -> None:
     b = GraphBuilder()
-    slope = b.weights(1, (*lead, 5), 0.01)
-    y = b.node("prelu", [b.input((2, 9, 9, 5)), slope], (2, 9, 9, 5), COARSE)
+    slope = b.weights(1, slope_shape, 0.01)
+    if real and slope_shape[-1] == 5 and len(slope_shape) != 2:
+        assert slope.data is not None
+        slope = b.constant(slope.data.astype(np.float32) * np.float32(0.0137))
+    y = b.node("prelu", [b.input((*lead, 7, 5)), slope], (*lead, 7, 5), COARSE)
     check(b.build(y), 1)
 
 

@@ -23,8 +23,10 @@ from edgeinfer.convert.passes.permutations import (
     moves_nothing,
     permuted,
     reshape_then_transpose,
+    split_at_reshape,
     transpose_then_reshape,
 )
+from edgeinfer.convert.passes.split_transposes import split_transposes
 from tests.convert.graphs import (
     NCHW_TO_NHWC,
     NHWC_TO_NCHW,
@@ -120,6 +122,36 @@ def test_channel_shuffle_needs_one_transpose() -> None:
     grouped = b.transpose(b.reshape(x, (1, 2, 2, 6, 5)), (0, 2, 1, 3, 4))
     y = conv_nchw(b, b.reshape(grouped, (1, 4, 6, 5)), 2, seed=1)
     check(b, y, transposes=3)  # the shuffle, and one at each end
+
+
+def test_channel_shuffle_between_others_is_split() -> None:
+    """Without a transpose behind the shuffle to be raised through it."""
+    b = GraphBuilder()
+    x = conv_nchw(b, b.input((1, 3, 6, 5)), 8)
+    grouped = b.transpose(b.reshape(x, (1, 2, 4, 6, 5)), (0, 2, 1, 3, 4))
+    shuffled = b.reshape(grouped, (1, 8, 6, 5))
+    halves = [
+        b.node("slice", [shuffled], (1, 4, 6, 5), begin=(0, 4 * i, 0, 0), strides=(1, 1, 1, 1))
+        for i in (0, 1)
+    ]
+    joined = b.node("concat", [halves[0], conv_nchw(b, halves[1], 4)], (1, 8, 6, 5), axis=1)
+    graph = b.build(conv_nchw(b, joined, 2, seed=1))
+    inputs = random_inputs(graph, 0)
+    expected = run(graph, inputs)
+    cancel_transposes(graph)
+    assert operators(graph).count("transpose") > 3
+    assert split_transposes(graph)
+    check_graph(graph)
+    assert operators(graph).count("transpose") == 3  # the shuffle, and one at each end
+    assert_same_meaning(expected, run(graph, inputs))
+
+
+def test_a_split_that_does_not_pay_is_not_made() -> None:
+    b = GraphBuilder()
+    x = b.transpose(b.input((2, 3, 4)), (1, 0, 2))
+    graph = b.build(b.reshape(x, (3, 8)))
+    assert not split_transposes(graph)
+    assert operators(graph) == ["transpose", "reshape"]
 
 
 def test_flatten_in_front_of_fully_connected_reorders_the_weights() -> None:
@@ -229,6 +261,12 @@ def test_reshapes_and_transposes_change_places(shape: Sequence[int], data: Any) 
         np.testing.assert_array_equal(
             x.transpose(perm).reshape(target), x.reshape(inner).transpose(moved)
         )
+    split = split_at_reshape(shape, perm, target)
+    assert split is not None  # the reshapes drawn keep groups
+    first, inner, moved = split
+    np.testing.assert_array_equal(
+        x.transpose(perm).reshape(target), x.transpose(first).reshape(inner).transpose(moved)
+    )
     target = draw_reshape(data, shape)
     perm = tuple(data.draw(st.permutations(range(len(target)))))
     found = transpose_then_reshape(shape, target, perm)

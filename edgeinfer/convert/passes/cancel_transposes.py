@@ -46,13 +46,18 @@ from edgeinfer.convert.passes.remove_dead_nodes import remove_dead_nodes
 
 
 def cancel_transposes(graph: Graph) -> bool:
-    """Sink, merge and fold transposes until none moves."""
+    """Sink, merge, raise and fold transposes until none moves."""
+    return sink_transposes(graph, raising=True)
+
+
+def sink_transposes(graph: Graph, *, raising: bool = False) -> bool:
+    """Sink, merge and fold transposes until none moves; raise those that can meet another."""
     changed = False
     moving = True
     while moving:
         moving = False
         for node in list(graph.nodes):
-            if node.op == "transpose" and _advance(graph, node):
+            if node.op == "transpose" and _advance(graph, node, raising):
                 moving = changed = True
         remove_dead_nodes(graph)
     return changed
@@ -97,7 +102,7 @@ def raise_transposes(graph: Graph) -> bool:
     return changed
 
 
-def _advance(graph: Graph, node: Node) -> bool:
+def _advance(graph: Graph, node: Node, raising: bool) -> bool:
     """Move one transpose past each of its readers that lets it; whether one did."""
     if not any(other is node for other in graph.nodes):
         return False
@@ -111,7 +116,7 @@ def _advance(graph: Graph, node: Node) -> bool:
             reader.attrs = {"perm": compose(perm, reader.attrs["perm"])}
             moved = True
         elif reader.op == "reshape":
-            moved = _past_reshape(graph, node, reader)
+            moved = _past_reshape(graph, node, reader, raising)
         elif reader.op in _SINK:
             moved = _sink(graph, node, reader)
         else:
@@ -123,7 +128,7 @@ def _advance(graph: Graph, node: Node) -> bool:
 # --- reshapes
 
 
-def _past_reshape(graph: Graph, node: Node, reshape: Node) -> bool:
+def _past_reshape(graph: Graph, node: Node, reshape: Node, raising: bool) -> bool:
     x, perm, target = node.input(0), node.attrs["perm"], reshape.output.shape
     if moves_nothing(x.shape, perm):
         reshape.inputs = [x]
@@ -138,7 +143,7 @@ def _past_reshape(graph: Graph, node: Node, reshape: Node) -> bool:
             return True
         _put_behind(graph, reshape, [x], inner, moved)
         return True
-    return _raise_next(graph, node, reshape)
+    return raising and _raise_next(graph, node, reshape)
 
 
 def _put_behind(

@@ -60,7 +60,7 @@ def _shifted(tensor: Tensor) -> Tensor:
     data = None
     if tensor.data is not None:
         data = (tensor.data.astype(np.int16) - 128).astype(np.int8)
-    return Tensor(f"{tensor.name}/int8", tensor.shape, "int8", quantization, data)
+    return Tensor(f"{tensor.name} (int8)", tensor.shape, "int8", quantization, data)
 
 
 def _convert_input(graph: Graph, tensor: Tensor) -> bool:
@@ -70,7 +70,7 @@ def _convert_input(graph: Graph, tensor: Tensor) -> bool:
     shifted = _shifted(tensor)
     for node in readers:
         node.inputs = [shifted if operand is tensor else operand for operand in node.inputs]
-    graph.nodes.insert(0, Node("requantize", [tensor], [shifted], name=f"{tensor.name}/int8"))
+    graph.nodes.insert(0, Node("requantize", [tensor], [shifted], name=f"{tensor.name} (int8)"))
     return True
 
 
@@ -84,6 +84,6 @@ def _convert_output(graph: Graph, tensor: Tensor) -> bool:
     for node in readers:
         node.inputs = [shifted if operand is tensor else operand for operand in node.inputs]
     insert_after(
-        graph, producer, Node("requantize", [shifted], [tensor], name=f"{tensor.name}/uint8")
+        graph, producer, Node("requantize", [shifted], [tensor], name=f"{tensor.name} (uint8)")
     )
     return True

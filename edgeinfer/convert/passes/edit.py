@@ -11,10 +11,10 @@ import numpy.typing as npt
 from edgeinfer.convert.graph import Graph, Node, Quantization, Tensor
 
 
-def activation_like(tensor: Tensor, suffix: str, *, shape: tuple[int, ...] | None = None) -> Tensor:
+def activation_like(tensor: Tensor, what: str, *, shape: tuple[int, ...] | None = None) -> Tensor:
     """A new tensor of the dtype and quantisation of `tensor`, named after it."""
     return Tensor(
-        name=f"{tensor.name}/{suffix}",
+        name=f"{tensor.name} ({what})",
         shape=tensor.shape if shape is None else shape,
         dtype=tensor.dtype,
         quantization=tensor.quantization,
@@ -95,3 +95,21 @@ def absorb_names(into: Node, nodes: Iterable[Node]) -> None:
     """Note in `into` that it now also does the work of `nodes` of the source model."""
     for node in nodes:
         into.absorbed += tuple(name for name in (node.name, *node.absorbed) if name)
+
+
+def copied(graph: Graph) -> Graph:
+    """The graph with nodes of its own; tensors are shared, so passes must not change those."""
+    nodes = [
+        Node(
+            node.op,
+            list(node.inputs),
+            list(node.outputs),
+            dict(node.attrs),
+            node.activation,
+            node.name,
+            node.source,
+            node.absorbed,
+        )
+        for node in graph.nodes
+    ]
+    return Graph(graph.name, graph.inputs, list(graph.outputs), nodes, graph.source_format)

@@ -61,6 +61,32 @@ def groups_of(shape: Sequence[int], target: Sequence[int]) -> list[tuple[range, 
     return groups
 
 
+def split_at_reshape(
+    shape: Sequence[int], perm: Sequence[int], target: Sequence[int]
+) -> tuple[Perm, Shape, Perm] | None:
+    """(first, inner, moved): reshape(transpose(x, perm), target) =
+    transpose(reshape(transpose(x, first), inner), moved).
+
+    `first` puts side by side what the reshape joins, and leaves the rest in the order of x. None
+    where the reshape has no groups of axes at all.
+    """
+    groups = groups_of(permuted(shape, perm), target)
+    if groups is None:
+        return None
+    placed: list[tuple[int, list[int], range]] = []  # place in x, axes of x, axes of target
+    place = -1
+    for source, result in groups:
+        axes = [perm[i] for i in source]
+        long_axes = [axis for axis in axes if shape[axis] != 1]
+        place = min(long_axes, default=place)  # lengths of 1 only: stay behind the last group
+        placed.append((place, axes, result))
+    placed.sort(key=lambda item: item[0])  # stable
+    first = tuple(axis for _, axes, _ in placed for axis in axes)
+    order = [axis for _, _, result in placed for axis in result]
+    inner = tuple(target[axis] for axis in order)
+    return first, inner, tuple(order.index(axis) for axis in range(len(target)))
+
+
 def reshape_then_transpose(
     shape: Sequence[int], perm: Sequence[int], target: Sequence[int]
 ) -> tuple[Shape, Perm] | None:
@@ -68,24 +94,10 @@ def reshape_then_transpose(
 
     None where the reshape joins axes that the transpose has torn apart.
     """
-    groups = groups_of(permuted(shape, perm), target)
-    if groups is None:
+    found = split_at_reshape(shape, perm, target)
+    if found is None or not moves_nothing(shape, found[0]):
         return None
-    placed: list[tuple[float, range]] = []  # where in x a group begins, and its axes of target
-    last_begin = -1.0
-    for source, result in groups:
-        axes = [perm[i] for i in source if shape[perm[i]] != 1]
-        if axes:
-            longer = [axis for axis in range(axes[0], axes[-1] + 1) if shape[axis] != 1]
-            if axes != longer:
-                return None
-            last_begin = float(axes[0])
-        else:
-            last_begin += 1 / (len(groups) + 1)  # lengths of 1 only: stay behind the last group
-        placed.append((last_begin, result))
-    order = [axis for _, result in sorted(placed, key=lambda item: item[0]) for axis in result]
-    inner = tuple(target[axis] for axis in order)
-    return inner, tuple(order.index(axis) for axis in range(len(target)))
+    return found[1:]
 
 
 def transpose_then_reshape(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from edgeinfer.convert.graph import Graph, GraphError, Node, check_graph
+from edgeinfer.convert.graph import Graph, GraphError, check_graph
 from edgeinfer.convert.passes.cancel_transposes import (
     cancel_transposes,
     raise_transposes,
@@ -17,6 +17,7 @@ from edgeinfer.convert.passes.cancel_transposes import (
 from edgeinfer.convert.passes.canonicalize_products import canonicalize_products
 from edgeinfer.convert.passes.convert_uint8 import convert_uint8
 from edgeinfer.convert.passes.decompose_splits import decompose_splits
+from edgeinfer.convert.passes.edit import copied
 from edgeinfer.convert.passes.flatten_transposes import flatten_transposes
 from edgeinfer.convert.passes.fold_constants import fold_constants
 from edgeinfer.convert.passes.fold_pads import fold_pads
@@ -32,6 +33,7 @@ from edgeinfer.convert.passes.propagate_quantization import (
 from edgeinfer.convert.passes.remove_dead_nodes import remove_dead_nodes
 from edgeinfer.convert.passes.remove_identities import remove_identities
 from edgeinfer.convert.passes.split_activations import split_activations
+from edgeinfer.convert.passes.split_transposes import split_transposes
 
 Pass = Callable[[Graph], bool]
 
@@ -55,11 +57,12 @@ STAGES: tuple[tuple[str, tuple[Pass, ...]], ...] = (
             split_conversions,
             fuse_bias_adds,
             fuse_activations,
+            convert_uint8,
             canonicalize_products,
             *TIDY,
         ),
     ),
-    ("one layout", (cancel_transposes, *TIDY)),
+    ("one layout", (cancel_transposes, split_transposes, *TIDY)),
     (
         "less to run",
         (
@@ -90,7 +93,7 @@ def run_passes(graph: Graph) -> None:
     """
     _check(graph, "the frontend")
     for name, passes in STAGES:
-        kept = _copy(graph) if cancel_transposes in passes else None
+        kept = copied(graph) if cancel_transposes in passes else None
         _run_stage(graph, name, passes)
         if kept is not None and transposed_bytes(graph) > transposed_bytes(kept):
             graph.nodes, graph.outputs = kept.nodes, kept.outputs
@@ -113,21 +116,3 @@ def _check(graph: Graph, after: str) -> None:
         check_graph(graph)
     except GraphError as error:
         raise GraphError(f"after {after}: {error}") from error
-
-
-def _copy(graph: Graph) -> Graph:
-    """The nodes and outputs as they are now; tensors are shared."""
-    nodes = [
-        Node(
-            node.op,
-            list(node.inputs),
-            list(node.outputs),
-            dict(node.attrs),
-            node.activation,
-            node.name,
-            node.source,
-            node.absorbed,
-        )
-        for node in graph.nodes
-    ]
-    return Graph(graph.name, graph.inputs, list(graph.outputs), nodes, graph.source_format)

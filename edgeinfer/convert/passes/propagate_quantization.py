@@ -155,7 +155,7 @@ def _sink_dequantize(graph: Graph) -> bool:
         for i, source in zip(positions, sources, strict=True):
             node.inputs[i] = source
         result = node.output
-        stored = Tensor(f"{result.name}/quantized", result.shape, sources[0].dtype, quantization)
+        stored = Tensor(f"{result.name} (quantised)", result.shape, sources[0].dtype, quantization)
         node.outputs = [stored]
         insert_after(
             graph, node, Node("dequantize", [stored], [result], {}, None, node.name, node.source)
@@ -257,7 +257,7 @@ def split_conversions(graph: Graph) -> bool:
             if op is None:
                 continue
             moved = moved_quantization(node, [first]) if first.quantization else None
-            stored = Tensor(f"{result.name}/moved", result.shape, first.dtype, moved)
+            stored = Tensor(f"{result.name} (moved)", result.shape, first.dtype, moved)
             node.outputs = [stored]
             insert_after(
                 graph, node, Node(op, [stored], [result], {}, None, node.name, node.source)
