@@ -25,7 +25,7 @@ LIMITS = {
 ALL_DTYPES = [*LIMITS, "float32", "bool"]
 
 seeds = st.integers(0, 2**32 - 1)
-often = settings(max_examples=4 * settings().max_examples)
+often = settings(max_examples=3 * settings().max_examples)
 
 
 class Draw:

@@ -12,6 +12,17 @@ import edgeinfer
 from edgeinfer.convert.lower import pack
 from edgeinfer.convert.program import Operation, Value
 from tests.kernels.run_operation import constant, run_streamed, run_whole
+from tests.ops.changes import (
+    Change,
+    activation,
+    both,
+    check_refusal,
+    data,
+    inputs_of,
+    param,
+    poke,
+    without,
+)
 
 X, WEIGHTS, BIAS, MULTIPLIER, ZERO = range(5)
 COMMON: dict[str, int | float] = {"out_zero_point": 0, "clamp_min": -128, "clamp_max": 127}
@@ -82,63 +93,6 @@ def batch_matmul() -> Operation:
         [Value("y", (2, 3, 5), "int8")],
         {"transpose_b": 0, "a_zero_point": 0, "b_zero_point": 0, "multiplier": 0.01, **COMMON},
     )
-
-
-Change = Callable[[Operation], None]
-
-
-def param(name: str, value: float) -> Change:
-    def change(operation: Operation) -> None:
-        operation.params[name] = value
-
-    return change
-
-
-def activation(index: int, shape: tuple[int, ...], dtype: str = "int8") -> Change:
-    """Another shape or dtype of an input; index -1 is the output."""
-
-    def change(operation: Operation) -> None:
-        value = Value("other", shape, dtype)
-        if index < 0:
-            operation.outputs[0] = value
-        else:
-            operation.inputs[index] = value
-
-    return change
-
-
-def data(index: int, edit: Callable[[np.ndarray], np.ndarray]) -> Change:
-    """Other contents of a constant."""
-
-    def change(operation: Operation) -> None:
-        value = operation.inputs[index]
-        assert value is not None and value.data is not None
-        operation.inputs[index] = constant("edited", edit(value.data.copy()))
-
-    return change
-
-
-def poke(index: int, position: int, value: float) -> Change:
-    def edit(contents: np.ndarray) -> np.ndarray:
-        contents.reshape(-1)[position] = value
-        return contents
-
-    return data(index, edit)
-
-
-def without(index: int) -> Change:
-    def change(operation: Operation) -> None:
-        operation.inputs[index] = None
-
-    return change
-
-
-def both(first: Change, second: Change) -> Change:
-    def change(operation: Operation) -> None:
-        first(operation)
-        second(operation)
-
-    return change
 
 
 def unpadded(operation: Operation, out: tuple[int, int]) -> None:
@@ -256,15 +210,7 @@ REFUSALS: list[tuple[Callable[[], Operation], Change, str]] = [
     ids=[f"{make.__name__}-{message[:40]}" for make, _, message in REFUSALS],
 )
 def test_open_refuses(make, change: Change, message: str) -> None:
-    operation = make()
-    change(operation)
-    inputs = [
-        np.zeros(value.shape, value.dtype)
-        for value in operation.inputs
-        if value is not None and value.data is None
-    ]
-    with pytest.raises(edgeinfer.EdgeInferError, match=message):
-        run_whole(operation, inputs)
+    check_refusal(make(), change, message)
 
 
 @pytest.mark.parametrize(
@@ -272,12 +218,7 @@ def test_open_refuses(make, change: Change, message: str) -> None:
 )
 def test_open_accepts_what_the_changes_start_from(make) -> None:
     operation = make()
-    inputs = [
-        np.zeros(value.shape, value.dtype)
-        for value in operation.inputs
-        if value is not None and value.data is None
-    ]
-    assert run_whole(operation, inputs).shape == operation.output.shape
+    assert run_whole(operation, inputs_of(operation)).shape == operation.output.shape
 
 
 def test_open_refuses_a_second_matrix_in_a_ring() -> None:
