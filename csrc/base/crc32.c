@@ -76,7 +76,7 @@ uint32_t ei_crc32(uint32_t crc, const void *data, size_t bytes) {
     if ((ei_cpu_features() & needed) == needed) {
         return ei_crc32_pclmul(crc, data, bytes);
     }
-#elif defined(__aarch64__)
+#elif defined(__aarch64__) || defined(__arm__)
     if ((ei_cpu_features() & EI_CPU_CRC32) != 0) {
         return ei_crc32_arm(crc, data, bytes);
     }

@@ -18,8 +18,8 @@ uint32_t ei_crc32_portable(uint32_t crc, const void *data, size_t bytes);
 uint32_t ei_crc32_pclmul(uint32_t crc, const void *data, size_t bytes);
 #endif
 
-#if defined(__aarch64__)
-/// Eight bytes at a time by the CRC32 instructions. Needs EI_CPU_CRC32.
+#if defined(__aarch64__) || defined(__arm__)
+/// Eight bytes at a time (32-bit: four) by the CRC32 instructions. Needs EI_CPU_CRC32.
 uint32_t ei_crc32_arm(uint32_t crc, const void *data, size_t bytes);
 #endif
 

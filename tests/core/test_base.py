@@ -48,7 +48,8 @@ def base(repo_root: Path, compile_c: Callable[..., Path]) -> Any:
     return ffi.dlopen(str(compile_c("base.so", "-shared", "-fPIC", *sources)))
 
 
-METHODS = {"x86_64": ["_pclmul"], "aarch64": ["_arm"]}.get(platform.machine(), [])
+ARM = dict.fromkeys(("aarch64", "armv7l", "armv8l"), ["_arm"])
+METHODS = {"x86_64": ["_pclmul"], **ARM}.get(platform.machine(), [])
 
 
 @pytest.fixture(scope="session", params=["", "_portable", *METHODS])
