@@ -14,10 +14,10 @@
 /// Parameter structs, one per operator: typedef struct ei_conv2d_params { int32_t kernel_h; ... } ei_conv2d_params;
 #define EI_I32(field) int32_t field;
 #define EI_F32(field) float field;
-#define EI_OPERATOR(id, name, op, params, min_inputs, max_inputs, outputs, fields) \
-  typedef struct params {                                                          \
-    fields                                                                         \
-  } params;
+#define EI_OPERATOR(id, name, op, params, min_inputs, max_inputs, outputs, fields)                 \
+    typedef struct params {                                                                        \
+        fields                                                                                     \
+    } params;
 #include "ops/operators.def"
 #undef EI_OPERATOR
 #undef EI_I32
@@ -25,93 +25,101 @@
 
 /// A node whose records are known to lie inside the file, as check() sees it.
 typedef struct ei_node {
-  const ei_node_record *record;
-  const uint32_t *operands;          // inputs, then outputs: indices of tensors, or EI_NO_TENSOR
-  const ei_tensor_record *tensors;   // of the file
-  const uint8_t *constants;          // start of the constants section
-  const void *params;                // of the operator's struct, 4-byte aligned
-  const char *name;
-  uint32_t index;                    // in the file, for messages
+    const ei_node_record *record;
+    const uint32_t *operands;        // inputs, then outputs: indices of tensors, or EI_NO_TENSOR
+    const ei_tensor_record *tensors; // of the file
+    const uint8_t *constants;        // start of the constants section
+    const void *params;              // of the operator's struct, 4-byte aligned
+    const char *name;
+    uint32_t index; // in the file, for messages
 } ei_node;
 
 /// Tensor record of an operand, or NULL where it is absent. Inputs count from 0; outputs follow them.
 static inline const ei_tensor_record *ei_node_input(const ei_node *node, uint32_t i) {
-  if (i >= node->record->input_count || node->operands[i] == EI_NO_TENSOR) return NULL;
-  return &node->tensors[node->operands[i]];
+    if (i >= node->record->input_count || node->operands[i] == EI_NO_TENSOR)
+        return NULL;
+    return &node->tensors[node->operands[i]];
 }
 static inline const ei_tensor_record *ei_node_output(const ei_node *node, uint32_t i) {
-  return &node->tensors[node->operands[node->record->input_count + i]];
+    return &node->tensors[node->operands[node->record->input_count + i]];
 }
-static inline int ei_tensor_is_constant(const ei_tensor_record *tensor) { return tensor->buffer == EI_NO_BUFFER; }
+static inline int ei_tensor_is_constant(const ei_tensor_record *tensor) {
+    return tensor->buffer == EI_NO_BUFFER;
+}
 /// Bytes of a constant operand.
 static inline const void *ei_node_constant(const ei_node *node, const ei_tensor_record *tensor) {
-  return node->constants + tensor->offset;
+    return node->constants + tensor->offset;
 }
 
 /// An operand at run time. 32 bytes at most: counted in EI_SESSION_OPERAND_BYTES. `base` is NULL where absent.
 typedef struct ei_view {
-  uint8_t *base;                   // the tensor's first byte; constants are never written through it
-  const ei_tensor_record *tensor;  // shape and rows
-  uint32_t next_view;              // chain of the views that move with a graph input or output; owned by run/
-  uint32_t reserved;
+    uint8_t *base; // the tensor's first byte; constants are never written through it
+    const ei_tensor_record *tensor; // shape and rows
+    uint32_t next_view; // chain of the views that move with a graph input or output; owned by run/
+    uint32_t reserved;
 } ei_view;
 
 /// A node at run time.
 typedef struct ei_bound_node {
-  const struct ei_op *op;
-  const void *params;
-  ei_view *views;  // inputs, then outputs
-  uint16_t input_count, output_count;
-  uint32_t reserved;
+    const struct ei_op *op;
+    const void *params;
+    ei_view *views; // inputs, then outputs
+    uint16_t input_count, output_count;
+    uint32_t reserved;
 } ei_bound_node;
 
-static inline const ei_view *ei_input_view(const ei_bound_node *node, uint32_t i) { return &node->views[i]; }
+static inline const ei_view *ei_input_view(const ei_bound_node *node, uint32_t i) {
+    return &node->views[i];
+}
 static inline const ei_view *ei_output_view(const ei_bound_node *node, uint32_t i) {
-  return &node->views[node->input_count + i];
+    return &node->views[node->input_count + i];
 }
 static inline ei_rows ei_view_rows(const ei_view *view) {
-  return (ei_rows){view->base, view->tensor->rows, view->tensor->ring_rows, view->tensor->row_bytes};
+    return (ei_rows){view->base, view->tensor->rows, view->tensor->ring_rows,
+                     view->tensor->row_bytes};
 }
 
 /// What a band needs and gets besides the node.
 typedef struct ei_run_context {
-  const ei_kernels *kernels;
-  uint8_t *scratch;  // the program's scratch_bytes
+    const ei_kernels *kernels;
+    uint8_t *scratch; // the program's scratch_bytes
 } ei_run_context;
 
 /// Rows [begin, end) of an input.
 typedef struct ei_row_range {
-  uint32_t begin, end;
+    uint32_t begin, end;
 } ei_row_range;
 
 typedef struct ei_op {
-  const char *name;
-  /// Checks everything about the node that run() relies on: dtypes, ranks, shapes, parameters, sizes of constants,
-  /// finite multipliers, tables in range, whole (not ring) operands where it needs them. The caller has already checked
-  /// operand counts, records, dims >= 1, that rows, row_bytes and sizes agree with the shape, and that outputs are not
-  /// constants. Fails with ei_fail(EI_ERROR_OPERATOR, ...), the message starting with the operand or parameter; the caller
-  /// puts node name and operator in front.
-  ei_status (*check)(const ei_node *node);
-  /// Rows of activation input i that output rows [begin, end) read; called on checked nodes. NULL: all rows of every
-  /// input, whatever the band.
-  ei_row_range (*input_rows)(const ei_node *node, uint32_t i, uint32_t begin, uint32_t end);
-  /// Scratch bytes that run() uses, or NULL for none.
-  uint64_t (*scratch_bytes)(const ei_node *node);
-  /// Computes rows [begin, end) of output 0 (and what belongs to them of the others). Fails on data only.
-  ei_status (*run)(const ei_bound_node *node, const ei_run_context *context, uint32_t begin, uint32_t end);
-  /// 1 when an output may lie in the very bytes of input i of the same size (it reads an element before writing it).
-  int in_place;
+    const char *name;
+    /// Checks everything about the node that run() relies on: dtypes, ranks, shapes, parameters, sizes of constants,
+    /// finite multipliers, tables in range, whole (not ring) operands where it needs them. The caller has already checked
+    /// operand counts, records, dims >= 1, that rows, row_bytes and sizes agree with the shape, and that outputs are not
+    /// constants. Fails with ei_fail(EI_ERROR_OPERATOR, ...), the message starting with the operand or parameter; the caller
+    /// puts node name and operator in front.
+    ei_status (*check)(const ei_node *node);
+    /// Rows of activation input i that output rows [begin, end) read; called on checked nodes. NULL: all rows of every
+    /// input, whatever the band.
+    ei_row_range (*input_rows)(const ei_node *node, uint32_t i, uint32_t begin, uint32_t end);
+    /// Scratch bytes that run() uses, or NULL for none.
+    uint64_t (*scratch_bytes)(const ei_node *node);
+    /// Computes rows [begin, end) of output 0 (and what belongs to them of the others). Fails on data only.
+    ei_status (*run)(const ei_bound_node *node, const ei_run_context *context, uint32_t begin,
+                     uint32_t end);
+    /// 1 when an output may lie in the very bytes of input i of the same size (it reads an element before writing it).
+    int in_place;
 } ei_op;
 
 /// The table behind operators.def: ids are 1 to EI_OP_COUNT. NULL when there is no such operator.
 const ei_op *ei_op_find(uint16_t id);
 /// sizeof the operator's parameter struct, and its operand counts.
 typedef struct ei_op_shape {
-  uint32_t params_bytes, min_inputs, max_inputs, outputs;
+    uint32_t params_bytes, min_inputs, max_inputs, outputs;
 } ei_op_shape;
 const ei_op_shape *ei_op_shape_find(uint16_t id);
 
-#define EI_OPERATOR(id, name, op, params, min_inputs, max_inputs, outputs, fields) extern const ei_op op;
+#define EI_OPERATOR(id, name, op, params, min_inputs, max_inputs, outputs, fields)                 \
+    extern const ei_op op;
 #include "ops/operators.def"
 #undef EI_OPERATOR
 
