@@ -48,7 +48,7 @@ def base(repo_root: Path, compile_c: Callable[..., Path]) -> Any:
     return ffi.dlopen(str(compile_c("base.so", "-shared", "-fPIC", *sources)))
 
 
-ARM = dict.fromkeys(("aarch64", "armv7l", "armv8l"), ["_arm"])
+ARM = {machine: ["_arm"] for machine in ("aarch64", "armv7l", "armv8l")}
 METHODS = {"x86_64": ["_pclmul"], **ARM}.get(platform.machine(), [])
 
 
