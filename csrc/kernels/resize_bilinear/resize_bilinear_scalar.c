@@ -1,36 +1,63 @@
 #include "kernels/resize_bilinear/resize_bilinear.h"
 
-static inline int64_t round_shift(int64_t v, int32_t bits, int32_t half_away) {
-    const int64_t half = (int64_t)1 << (bits - 1);
-    if (half_away && v < 0) {
-        return -((half - v) >> bits);
-    }
-    return (v + half) >> bits;
-}
+// What int32 holds of int8 and uint8: |v| + half <= 255 * 2^(2 * 11) + 2^21.
+#define EI_MAX_NARROW_BITS 11
 
-#define EI_RESIZE_BILINEAR(name, type)                                                             \
-    void name(const ei_resize_bilinear_args *args) {                                               \
-        const ei_resize_bilinear_args local = *args;                                               \
-        const size_t channels = local.channels;                                                    \
-        const int64_t one = (int64_t)1 << local.fraction_bits;                                     \
-        const int64_t wy = local.bottom_weight;                                                    \
-        type *y = local.y;                                                                         \
-        for (size_t ox = 0; ox < local.width; ox++, y += channels) {                               \
-            const int32_t *column = local.columns + 3 * ox;                                        \
+/// Defines `name`, which interpolates with intermediate values of the type `wide`. Of negative
+/// values, halves go down when one less than a half is added, which is away from zero.
+#define EI_INTERPOLATE(name, type, wide)                                                           \
+    static void name(const ei_resize_bilinear_args *args) {                                        \
+        const size_t channels = args->channels;                                                    \
+        const wide one = (wide)1 << args->fraction_bits;                                           \
+        const wide wy = args->bottom_weight;                                                       \
+        const wide half = (wide)1 << (2 * args->fraction_bits - 1);                                \
+        const wide away = args->half_away;                                                         \
+        const int32_t shift = 2 * args->fraction_bits;                                             \
+        type *y = args->y;                                                                         \
+        for (size_t ox = 0; ox < args->width; ox++, y += channels) {                               \
+            const int32_t *column = args->columns + 3 * ox;                                        \
             const size_t left = (size_t)column[0] * channels;                                      \
             const size_t right = (size_t)column[1] * channels;                                     \
-            const int64_t wx = column[2];                                                          \
-            const type *top = local.top;                                                           \
-            const type *bottom = local.bottom;                                                     \
+            const wide wx = column[2];                                                             \
+            const type *top_left = (const type *)args->top + left;                                 \
+            const type *top_right = (const type *)args->top + right;                               \
+            const type *bottom_left = (const type *)args->bottom + left;                           \
+            const type *bottom_right = (const type *)args->bottom + right;                         \
             for (size_t c = 0; c < channels; c++) {                                                \
-                const int64_t t = top[left + c] * (one - wx) + top[right + c] * wx;                \
-                const int64_t b = bottom[left + c] * (one - wx) + bottom[right + c] * wx;          \
-                const int64_t v = t * (one - wy) + b * wy;                                         \
-                y[c] = (type)round_shift(v, 2 * local.fraction_bits, local.half_away);             \
+                const wide top = top_left[c] * (one - wx) + top_right[c] * wx;                     \
+                const wide bottom = bottom_left[c] * (one - wx) + bottom_right[c] * wx;            \
+                const wide v = top * (one - wy) + bottom * wy;                                     \
+                y[c] = (type)((v + half - (v < 0 ? away : 0)) >> shift);                           \
             }                                                                                      \
         }                                                                                          \
     }
 
-EI_RESIZE_BILINEAR(ei_resize_bilinear_s8_scalar, int8_t)
-EI_RESIZE_BILINEAR(ei_resize_bilinear_u8_scalar, uint8_t)
-EI_RESIZE_BILINEAR(ei_resize_bilinear_s16_scalar, int16_t)
+EI_INTERPOLATE(interpolate_s8, int8_t, int32_t)
+EI_INTERPOLATE(interpolate_s8_wide, int8_t, int64_t)
+EI_INTERPOLATE(interpolate_u8, uint8_t, int32_t)
+EI_INTERPOLATE(interpolate_u8_wide, uint8_t, int64_t)
+EI_INTERPOLATE(interpolate_s16_wide, int16_t, int64_t)
+
+// The copy of the arguments: a store to y could change *args, for all the compiler knows.
+
+void ei_resize_bilinear_s8_scalar(const ei_resize_bilinear_args *args) {
+    const ei_resize_bilinear_args local = *args;
+    if (local.fraction_bits <= EI_MAX_NARROW_BITS) {
+        interpolate_s8(&local);
+    } else {
+        interpolate_s8_wide(&local);
+    }
+}
+
+void ei_resize_bilinear_u8_scalar(const ei_resize_bilinear_args *args) {
+    const ei_resize_bilinear_args local = *args;
+    if (local.fraction_bits <= EI_MAX_NARROW_BITS) {
+        interpolate_u8(&local);
+    } else {
+        interpolate_u8_wide(&local);
+    }
+}
+
+void ei_resize_bilinear_s16_scalar(const ei_resize_bilinear_args *args) {
+    interpolate_s16_wide(args);
+}
