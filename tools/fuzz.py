@@ -87,6 +87,13 @@ def mutate_record_word(file: EdgeFile, rng: random.Random) -> None:
     _set_word(file, at, rng)
 
 
+def mutate_content_word(file: EdgeFile, rng: random.Random) -> None:
+    """Set a word of the parameters, constants, strings or metadata: sections without records."""
+    sections = [section for section in file.sections if not section[3]]
+    _, offset, size, _ = rng.choice(sections or file.sections)
+    _set_word(file, offset + 4 * rng.randrange(max(size // 4, 1)), rng)
+
+
 def mutate_same_field(file: EdgeFile, rng: random.Random) -> None:
     """Give a record's field the value that the field has in another record."""
     sections = [s for s in _record_sections(file) if s[2] // s[3] > 1]
@@ -178,7 +185,8 @@ def _set_word(file: EdgeFile, at: int, rng: random.Random) -> None:
 
 
 _MUTATIONS: tuple[tuple[int, Callable[[EdgeFile, random.Random], None]], ...] = (
-    (40, mutate_record_word),
+    (30, mutate_record_word),
+    (40, mutate_content_word),
     (15, mutate_same_field),
     (6, swap_records),
     (8, mutate_section_table),
@@ -197,7 +205,7 @@ def mutants(seeds: Sequence[bytes], seed: int) -> Iterator[bytes]:
     weights = [weight for weight, _ in _MUTATIONS]
     while True:
         file = EdgeFile(rng.choice(seeds))
-        for _ in range(rng.choice((1, 1, 1, 2, 2, 3, 5))):
+        for _ in range(rng.choice((1, 1, 1, 1, 2, 2, 3))):
             if len(file.data) <= _HEADER + 4 or not file.sections:
                 break
             if rng.random() < _SPLICE_SHARE:
@@ -286,13 +294,40 @@ class Harness:
 
 
 def load_seeds(folders: Sequence[Path]) -> list[bytes]:
-    """Every .edge file of the folders, and the shipped example converted."""
+    """Files to mutate: those of the folders; or one per operator, and the shipped example."""
     seeds = [path.read_bytes() for folder in folders for path in sorted(folder.glob("*.edge"))]
-    if not seeds:
-        from edgeinfer.convert import convert
+    return seeds or [*operator_seeds(), example_seed()]
 
-        seeds.append(convert(ROOT / "examples" / "digits" / "digits_int8.onnx").data)
+
+def operator_seeds() -> list[bytes]:
+    """A small file for every operator of the runtime, from the tests of their contracts."""
+    from edgeinfer.convert.plan import plan_program
+    from edgeinfer.convert.program import Program
+    from edgeinfer.convert.write import write_model
+    from edgeinfer.operators import operators
+
+    sys.path.insert(0, str(ROOT))
+    from tests.ops import test_contracts, test_conv_family_contracts
+
+    seeds = []
+    covered = set()
+    for make in [*test_contracts.GOOD, *test_conv_family_contracts.GOOD]:
+        operation = make()
+        inputs = [v for v in operation.inputs if v is not None and v.data is None]
+        program = Program("main", inputs, operation.outputs, [operation])
+        seeds.append(write_model([(program, plan_program(program))], {}))
+        covered.add(operation.operator)
+    missing = sorted(set(operators()) - covered)
+    if missing:
+        raise SystemExit(f"no file to start from for operators {missing}")
     return seeds
+
+
+def example_seed() -> bytes:
+    """The shipped example, converted."""
+    from edgeinfer.convert import convert
+
+    return convert(ROOT / "examples" / "digits" / "digits_int8.onnx").data
 
 
 def fuzz(

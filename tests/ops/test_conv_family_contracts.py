@@ -95,6 +95,9 @@ def batch_matmul() -> Operation:
     )
 
 
+GOOD = [conv2d, depthwise_conv2d, transpose_conv2d, fully_connected, batch_matmul]
+
+
 def unpadded(operation: Operation, out: tuple[int, int]) -> None:
     """No padding in front, no zero row, and this output size."""
     operation.params.update(pad_top=0, pad_left=0)
@@ -213,9 +216,7 @@ def test_open_refuses(make, change: Change, message: str) -> None:
     check_refusal(make(), change, message)
 
 
-@pytest.mark.parametrize(
-    "make", [conv2d, depthwise_conv2d, transpose_conv2d, fully_connected, batch_matmul]
-)
+@pytest.mark.parametrize("make", GOOD)
 def test_open_accepts_what_the_changes_start_from(make) -> None:
     operation = make()
     assert run_whole(operation, inputs_of(operation)).shape == operation.output.shape
