@@ -44,7 +44,7 @@ LIBRARY = "libedgeinfer.dylib" if sys.platform == "darwin" else "libedgeinfer.so
 TEST_SECONDS = 12 * 60  # for all steps of `test` together
 SHOWN_LINES = 100  # of what a failed step printed
 JOBS = max(2, min(8, os.cpu_count() or 2))
-FUZZ_MUTANTS = 20_000
+FUZZ_MUTANTS = 100_000
 
 
 class DevError(Exception):
