@@ -215,18 +215,22 @@ def _softmax(node: Node, x: np.ndarray) -> np.ndarray:
     return e / e.sum(axis=axis, keepdims=True)
 
 
-def _positions(n_in: int, n_out: int, coordinates: str) -> np.ndarray:
+def _positions(node: Node, axis: int) -> np.ndarray:
+    n_in, n_out = node.input(0).shape[axis], node.output.shape[axis]
+    coordinates, scales = node.attrs["coordinates"], node.attrs.get("scales")
     o = np.arange(n_out, dtype=np.float64)
     if coordinates == "align_corners":
         return o * ((n_in - 1) / (n_out - 1)) if n_out > 1 else o * 0
-    step = n_in / n_out
-    return (o + 0.5) * step - 0.5 if coordinates == "half_pixel" else o * step
+    if coordinates == "pytorch_half_pixel" and n_out == 1:
+        return o * 0
+    step = n_in / n_out if scales is None else 1 / scales[axis - 1]
+    return o * step if coordinates == "asymmetric" else (o + 0.5) * step - 0.5
 
 
 def _resize_linear(node: Node, x: np.ndarray) -> np.ndarray:
     for axis in (1, 2):
-        n_in, n_out = x.shape[axis], node.output.shape[axis]
-        p = np.clip(_positions(n_in, n_out, node.attrs["coordinates"]), 0, n_in - 1)
+        n_in = x.shape[axis]
+        p = np.clip(_positions(node, axis), 0, n_in - 1)
         low = np.floor(p).astype(int)
         high = np.minimum(low + 1, n_in - 1)
         part = (p - low).reshape([-1 if i == axis else 1 for i in range(4)])
@@ -234,14 +238,21 @@ def _resize_linear(node: Node, x: np.ndarray) -> np.ndarray:
     return x
 
 
+_ROUNDINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "ceil": np.ceil,
+    "floor": np.floor,
+    "round_half_up": lambda p: np.floor(p + 0.5),
+    "round_prefer_ceil": lambda p: np.floor(p + 0.5),
+    "round_prefer_floor": lambda p: np.ceil(p - 0.5),
+}
+
+
 def _resize_nearest(node: Node, stored: np.ndarray) -> np.ndarray:
     for axis in (1, 2):
-        n_in, n_out = stored.shape[axis], node.output.shape[axis]
-        p = _positions(n_in, n_out, node.attrs["coordinates"])
         # Exact halves and integers are what matters; the last bits of a quotient are not.
-        p = np.round(p, 9)
-        nearest = np.floor(p) if node.attrs["rounding"] == "floor" else np.floor(p + 0.5)
-        stored = np.take(stored, np.clip(nearest, 0, n_in - 1).astype(int), axis)
+        p = np.round(_positions(node, axis), 9)
+        nearest = _ROUNDINGS[node.attrs["rounding"]](p)
+        stored = np.take(stored, np.clip(nearest, 0, stored.shape[axis] - 1).astype(int), axis)
     return stored
 
 
@@ -323,10 +334,14 @@ _OPERATORS: dict[str, Operator] = {
     "depthwise_conv2d": _computed(_depthwise),
     "dequantize": _computed(lambda node, x: x),
     "elu": _computed(lambda node, x: np.where(x > 0, x, node.attrs["alpha"] * np.expm1(x))),
+    "erf": _unary(np.vectorize(erf)),
     "exp": _unary(np.exp),
     "fully_connected": _computed(_fully_connected),
     "gather": _moving(lambda node, x, i: np.take(x, i, axis=node.attrs["axis"])),
     "gelu": _computed(_gelu),
+    "hard_sigmoid": _computed(
+        lambda node, x: np.clip(x * node.attrs["alpha"] + node.attrs["beta"], 0, 1)
+    ),
     "hard_swish": _unary(lambda x: x * np.clip(x + 3, 0, 6) / 6),
     "leaky_relu": _computed(lambda node, x: np.where(x >= 0, x, node.attrs["alpha"] * x)),
     "log": _unary(np.log),
@@ -348,8 +363,10 @@ _OPERATORS: dict[str, Operator] = {
     "resize": _resize,
     "rsqrt": _unary(lambda x: 1 / np.sqrt(x)),
     "sigmoid": _unary(_sigmoid),
+    "silu": _unary(lambda x: x * _sigmoid(x)),
     "slice": _moving(_slice),
     "softmax": _computed(_softmax),
+    "softplus": _unary(lambda x: np.log1p(np.exp(x))),
     "split": _moving(
         lambda node, x: np.split(x, np.cumsum(node.attrs["sizes"])[:-1], axis=node.attrs["axis"])
     ),

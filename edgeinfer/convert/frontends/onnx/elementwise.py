@@ -111,9 +111,38 @@ def _unary_with(ir_op: str, **defaults: float) -> Handler:
     return handler
 
 
+def _clamp(op: Operation, ir_op: str, low: float | None, high: float | None, **attrs: Any) -> None:
+    """An operator that only bounds.
+
+    Where the file goes on in float, and the bounds are numbers that x is stored with, the result
+    stays quantised as x is, without a change to it.
+    """
+    x = op.operand(0)
+    if op.is_read_as_float() and _keeps_steps(x, low) and _keeps_steps(x, high):
+        op.move(ir_op, [op.movable(0)], x.shape, **attrs)
+    else:
+        op.compute(ir_op, [x], x.shape, **attrs)
+
+
+def _keeps_steps(x: Tensor, bound: float | None) -> bool:
+    """Whether a bound is one of the numbers that x is stored with, or beyond all of them."""
+    if x.quantization is None or not x.quantization.is_per_tensor:
+        return False
+    if bound is None:
+        return True
+    limits = np.iinfo(x.dtype)
+    with np.errstate(over="ignore"):
+        step = np.float32(bound) / x.quantization.scale[0] + x.quantization.zero_point[0]
+    return bool(not limits.min < step < limits.max or step == np.rint(step))
+
+
+def relu(op: Operation) -> None:
+    """x, or zero below."""
+    _clamp(op, "relu", 0.0, None)
+
+
 def clip(op: Operation) -> None:
     """Bounds from inputs, or from attributes before operator set 11."""
-    x = op.operand(0)
     bounds: dict[str, float | None] = {}
     for i, name in enumerate(("min", "max"), start=1):
         bound = float("nan")
@@ -129,7 +158,7 @@ def clip(op: Operation) -> None:
     low, high = bounds["min"], bounds["max"]
     if low is not None and high is not None and low > high:
         low = high  # ONNX: all values become max
-    op.compute("clip", [x], x.shape, min=low, max=high)
+    _clamp(op, "clip", low, high, min=low, max=high)
 
 
 def prelu(op: Operation) -> None:
@@ -207,7 +236,7 @@ HANDLERS: dict[str, Handler] = {
     "Neg": _unary("neg"),
     "PRelu": prelu,
     "Pow": power,
-    "Relu": _unary("relu"),
+    "Relu": relu,
     "Sigmoid": _unary("sigmoid"),
     "Softmax": softmax,
     "Softplus": _unary("softplus"),

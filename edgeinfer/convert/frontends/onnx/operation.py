@@ -83,6 +83,10 @@ class Operation:
         outputs = self.node.outputs
         return index < len(outputs) and bool(self._context.readers.get(outputs[index]))
 
+    def is_read_as_float(self) -> bool:
+        """Whether anything but a QuantizeLinear reads the output."""
+        return self._readers(0)[1]
+
     def value(self, index: int) -> Value:
         """Input `index`, which must be present."""
         if not self.has_input(index):

@@ -111,6 +111,10 @@ def resize(op: Operation) -> None:
     if len(x.shape) not in (3, 4) or shape[:2] != x.shape[:2]:
         raise Unsupported(f"it resizes {list(x.shape)} to {list(shape)}; only images are resized")
     scales = _scales(op, is_old)
+    if shape == x.shape:
+        # onnxruntime copies then, even where the scales say that the image is cut.
+        op.move("reshape", [x], shape)
+        return
     attrs: dict[str, Any] = {"mode": mode, "coordinates": coordinates, "scales": scales}
     if mode == "nearest":
         rounding = "floor" if is_old else op.text("nearest_mode", "round_prefer_floor")

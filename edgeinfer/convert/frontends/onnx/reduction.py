@@ -18,10 +18,32 @@ def _reduction(ir_op: str) -> Handler:
             axes = tuple(range(rank))
         axes = resolve_axes(axes, rank)
         keep_dims = bool(op.integer("keepdims", 1))
-        kept = [1 if i in axes else n for i, n in enumerate(x.shape) if keep_dims or i not in axes]
-        op.compute(ir_op, [x], kept, axes=axes, keep_dims=keep_dims)
+        shape = [1 if i in axes else n for i, n in enumerate(x.shape) if keep_dims or i not in axes]
+        if ir_op not in ("reduce_max", "reduce_min"):
+            op.compute(ir_op, [x], shape, axes=axes, keep_dims=keep_dims)
+            return
+        *first, last = _runs(axes)
+        for run in first:
+            kept = [1 if i in run else n for i, n in enumerate(x.shape)]
+            x = op.step(ir_op, [x], kept, f"over_{run[0]}", axes=run, keep_dims=True)
+        if first:
+            kept = [1 if i in last else n for i, n in enumerate(x.shape)]
+            op.compute(ir_op, [x], shape, through=kept, axes=last, keep_dims=True)
+        else:
+            op.compute(ir_op, [x], shape, axes=axes, keep_dims=keep_dims)
 
     return handler
+
+
+def _runs(axes: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Axes in groups of neighbours, over which an extreme is taken at once."""
+    runs: list[tuple[int, ...]] = []
+    for axis in axes:
+        if runs and runs[-1][-1] == axis - 1:
+            runs[-1] = (*runs[-1], axis)
+        else:
+            runs.append((axis,))
+    return runs
 
 
 def _arg_extreme(ir_op: str) -> Handler:
