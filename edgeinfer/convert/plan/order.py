@@ -13,9 +13,11 @@ keep that small:
 - an operation that needs no new peak and leaves no more bytes alive than before is run at once,
   alone: doing it now can never be worse than doing it later;
 - at most `width` states of each size are kept, those with the lowest peak, then the fewest live
-  bytes. If that limit is never met, the order found is optimal; chains and small graphs always are.
+  bytes, and of each at most 64 operations are tried. If these limits are never met, the order found
+  is optimal; chains and small graphs always are.
 
-A narrow search comes first; its peak prunes the wide one.
+A narrow search comes first; its peak prunes the wide one. When even the narrow search would take
+too long, the order of the source model stays.
 
 Results that may be written over an input count once, wherever the merge looks possible. Whether it
 really is, `inplace` decides afterwards. So the peak here is an estimate; `planner` compares
@@ -27,6 +29,7 @@ depends on the graph alone: limits count work, not seconds.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -38,7 +41,9 @@ from edgeinfer.convert.program import Operation, Value
 
 _NARROW = 32
 _WIDE = 4096
+_OPTIONS = 64
 _WORK = 200_000  # operations tried in the wide search: about a second
+_MOST_WORK = 300_000  # operations tried before a search is given up
 
 
 def find_order(layout: Layout, *, thorough: bool = True) -> list[Operation]:
@@ -52,8 +57,8 @@ def find_order(layout: Layout, *, thorough: bool = True) -> list[Operation]:
         return list(layout.operations)
     narrow = _search(costs, _NARROW, source)
     best = narrow
-    if thorough and narrow.truncated and narrow.peak > costs.lower_bound:
-        width = min(_WIDE, _NARROW * _WORK // narrow.work)
+    width = min(_WIDE, _NARROW * _WORK // narrow.work)
+    if thorough and narrow.truncated and narrow.peak > costs.lower_bound and width > _NARROW:
         wide = _search(costs, width, min(narrow.peak, source))
         if wide.order is not None:
             best = wide
@@ -192,7 +197,10 @@ def _search(costs: _Costs, width: int, bound: int) -> _Found:
         following: dict[int, _State] = {}
         for done, state in layer.items():
             options = []
-            for index in _bits(state.ready):
+            for number, index in enumerate(_bits(state.ready)):
+                if number == _OPTIONS:
+                    truncated = True
+                    break
                 work += 1
                 during, live = costs.run(index, done, state.live)
                 peak = max(state.peak, during)
@@ -208,6 +216,8 @@ def _search(costs: _Costs, width: int, bound: int) -> _Found:
                 unlocked = sum(1 << f for f in followers[index] if not costs.needed[f] & ~after)
                 ready = (state.ready ^ 1 << index) | unlocked
                 following[after] = _State(peak, live, ready, (state.path, index))
+        if work > _MOST_WORK:
+            return _Found(None, bound, True, work)
         if len(following) > width:
             truncated = True
             kept = sorted(following.items(), key=lambda item: (item[1].peak, item[1].live))
@@ -224,11 +234,9 @@ def _search(costs: _Costs, width: int, bound: int) -> _Found:
     return _Found(order[::-1], state.peak, truncated, work)
 
 
-def _bits(mask: int) -> list[int]:
+def _bits(mask: int) -> Iterator[int]:
     """Positions of the ones, ascending."""
-    found = []
     while mask:
         lowest = mask & -mask
-        found.append(lowest.bit_length() - 1)
+        yield lowest.bit_length() - 1
         mask ^= lowest
-    return found

@@ -25,24 +25,21 @@ class Rectangles:
             for b in buffers
         ]
         self.load = [0] * len(moments)
-        alive: list[list[int]] = [[] for _ in moments]
+        born: list[list[int]] = [[] for _ in moments]
         for index, (first, last) in enumerate(self.lives):
+            born[first].append(index)
             for moment in range(first, last):
                 self.load[moment] += self.rounded[index]
-                alive[moment].append(index)
-        self.neighbours = [self._neighbours(index, alive) for index in range(len(buffers))]
+        # Two buffers meet when one is born while the other lives.
+        self.neighbours: list[list[int]] = [[] for _ in buffers]
+        for index, (first, last) in enumerate(self.lives):
+            for moment in range(first, last):
+                for other in born[moment]:
+                    if other < index or first < moment:
+                        self.neighbours[index].append(other)
+                        self.neighbours[other].append(index)
         # No packing is lower, once its top is rounded up as a session's memory is.
         self.lower_bound = max(self.load)
-
-    def _neighbours(self, index: int, alive: list[list[int]]) -> list[int]:
-        first, last = self.lives[index]
-        begun = [i for i in alive[first] if i != index]
-        return begun + [
-            i
-            for moment in range(first + 1, last)
-            for i in alive[moment]
-            if self.lives[i][0] == moment
-        ]
 
     def ends(self, offsets: Sequence[int]) -> list[int]:
         """One past the last byte of each buffer."""
