@@ -329,7 +329,7 @@ def test_max_pool2d(window: Any, seed: int) -> None:
 
 
 @pytest.mark.parametrize("op", ["mean", "sum", "reduce_max", "reduce_min"])
-@pytest.mark.parametrize("axes", [(1, 2), (3,), (0,), (0, 1, 2, 3), (2,), (0, 1)])
+@pytest.mark.parametrize("axes", [(1, 2), (3,), (0,), (0, 1, 2, 3), (2,), (0, 1), (0, 2), (1, 3)])
 @pytest.mark.parametrize("keep_dims", [False, True])
 def test_reductions(op: str, axes: tuple[int, ...], keep_dims: bool) -> None:
     shape = (2, 3, 4, 5)

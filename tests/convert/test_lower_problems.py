@@ -246,12 +246,6 @@ def test_a_pool_of_nothing_but_padding_is_refused() -> None:
     assert "wholly in the padding" in problem(b.build(y)).reason
 
 
-def test_reductions_over_axes_apart_are_refused() -> None:
-    b = GraphBuilder()
-    y = b.node("reduce_max", [b.input((2, 3, 4))], (3,), axes=(0, 2), keep_dims=False)
-    assert "not neighbours" in problem(b.build(y)).reason
-
-
 def test_resizing_more_than_the_image_is_refused() -> None:
     b = GraphBuilder()
     attrs = {"mode": "nearest", "coordinates": "asymmetric", "rounding": "floor", "scales": None}

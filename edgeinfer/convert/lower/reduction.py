@@ -62,7 +62,7 @@ def lower_sum(node: Node, lowering: Lowering) -> None:
 
 
 def lower_extreme(node: Node, lowering: Lowering) -> None:
-    """reduce_max as a max_pool2d over neighbouring axes; reduce_min on complemented integers.
+    """reduce_max as max_pool2d, once per run of axes; reduce_min on complemented integers.
 
     ~q = -1 - q turns the order around, so min(x) = ~max(~x), without rounding.
     """
@@ -72,51 +72,54 @@ def lower_extreme(node: Node, lowering: Lowering) -> None:
     require_same_type(node, x, y)
     if node.activation is not None:
         raise Refused(f"{node.op} with a fused activation is not available")
-    axes = sorted(node.attrs["axes"])
-    wide = [axis for axis in axes if x.shape[axis] > 1] or axes[:1]
-    first, last = wide[0], wide[-1]
-    if any(x.shape[axis] > 1 for axis in range(first, last) if axis not in wide):
-        raise Refused(
-            f"axes {axes} of {list(x.shape)} are not neighbours", "reduce over one axis at a time"
-        )
-    # [before..., reduced..., after...] as an image of `before` lines, one window per line.
-    before = int(np.prod(x.shape[:first], dtype=np.int64))
-    reduced = int(np.prod(x.shape[first : last + 1], dtype=np.int64))
-    after = int(np.prod(x.shape[last + 1 :], dtype=np.int64))
-    low, high = integer_range(x.dtype)
     value = lowering.value(x)
     if node.op == "reduce_min":
-        value = _complement(node, lowering, value, x, lowering.value(x).shape)
-    image = lowering.reshaped(value, (1, before, reduced, after), node)
-    line = Value(y.name, (1, before, 1, after), y.dtype, value.scale, value.zero_point)
-    lowering.emit(
-        node,
-        "max_pool2d",
-        [image],
-        line,
-        {
-            "kernel_h": 1,
-            "kernel_w": reduced,
-            "stride_h": 1,
-            "stride_w": 1,
-            "dilation_h": 1,
-            "dilation_w": 1,
-            "pad_top": 0,
-            "pad_left": 0,
-            "clamp_min": low,
-            "clamp_max": high,
-        },
-    )
+        value = _complement(node, lowering, value, x)
+    shape = list(x.shape)
+    for first, last in _runs(x.shape, node.attrs["axes"]):
+        # [before..., reduced..., after...] as an image of `before` lines, one window per line.
+        before = int(np.prod(shape[:first], dtype=np.int64))
+        reduced = int(np.prod(shape[first:last], dtype=np.int64))
+        after = int(np.prod(shape[last:], dtype=np.int64))
+        image = lowering.reshaped(value, (1, before, reduced, after), node)
+        value = Value(y.name, (1, before, 1, after), y.dtype, value.scale, value.zero_point)
+        lowering.emit(node, "max_pool2d", [image], value, _line(reduced, x.dtype))
+        shape[first:last] = [1] * (last - first)
     if node.op == "reduce_min":
-        line = _complement(node, lowering, line, x, line.shape)
-    lowering.emit(node, "copy", [line], lowering.value(y), {"reserved": 0})
+        value = _complement(node, lowering, value, x)
+    lowering.emit(node, "copy", [value], lowering.value(y), {"reserved": 0})
 
 
-def _complement(
-    node: Node, lowering: Lowering, value: Value, x: Tensor, shape: tuple[int, ...]
-) -> Value:
+def _runs(shape: tuple[int, ...], axes: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Runs [first, last) of neighbouring axes; those of length 1 need no reducing."""
+    runs: list[tuple[int, int]] = []
+    for axis in sorted(axes):
+        if shape[axis] == 1:
+            continue
+        if runs and all(extent == 1 for extent in shape[runs[-1][1] : axis]):
+            runs[-1] = (runs[-1][0], axis + 1)
+        else:
+            runs.append((axis, axis + 1))
+    return runs
+
+
+def _line(length: int, dtype: str) -> dict[str, int | float]:
+    """A window as long as the line."""
+    low, high = integer_range(dtype)
+    ones = ("kernel_h", "stride_h", "stride_w", "dilation_h", "dilation_w")
+    return {
+        **dict.fromkeys(ones, 1),
+        "kernel_w": length,
+        "pad_top": 0,
+        "pad_left": 0,
+        "clamp_min": low,
+        "clamp_max": high,
+    }
+
+
+def _complement(node: Node, lowering: Lowering, value: Value, x: Tensor) -> Value:
     table = lowering.constant(f"{node.output.name}/complement", ~all_bytes(x.dtype))
-    result = Value(f"{value.name}/complement", shape, value.dtype)
+    result = Value(f"{value.name}/complement", value.shape, value.dtype)
     lowering.emit(node, "lut8", [value, table], result, {"reserved": 0})
     return result
 
