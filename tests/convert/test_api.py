@@ -132,6 +132,25 @@ def test_check_returns_what_convert_raises(model: bytes) -> None:
         convert(graph)
 
 
+def test_a_graph_can_be_named() -> None:
+    assert convert(small_graph(), name="other").metadata["name"] == "other"
+
+
+def test_onnx_is_known_by_its_first_byte(digits_dir: Path) -> None:
+    path = digits_dir / "digits_int8.onnx"
+    from_bytes = convert(path.read_bytes(), name=path.name)
+    assert from_bytes.metadata["source"]["format"] == "onnx"
+    assert from_bytes.data == convert(path).data
+
+
+def test_metadata_of_the_source_is_kept_as_json() -> None:
+    graph = small_graph()
+    graph.metadata = {"labels": ("cat", "dog"), "made": np.float32(0.5), "by": {1: None}}
+    metadata = convert(graph).metadata
+    assert metadata["labels"] == ["cat", "dog"]
+    assert metadata["source"]["made"] == "0.5" and metadata["source"]["by"] == {"1": None}
+
+
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04 a zip archive", b"\x89PNG"])
 def test_bytes_of_another_format_are_refused(data: bytes) -> None:
     with pytest.raises(ConversionError, match=r"of no format that can be converted \(.*\.tflite"):

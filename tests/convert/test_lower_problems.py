@@ -219,6 +219,32 @@ def test_a_sum_with_a_much_coarser_input_is_refused() -> None:
     assert "too coarse" in found.reason
 
 
+@pytest.mark.parametrize(
+    ("op", "x", "y", "reason"),
+    [
+        ("tanh", (Q, "int32"), (Q, "int8"), "tanh of int32 is not available"),
+        ("tanh", (Q, "int8"), (quantization(1, 0), "int64"), "is int64, must be one of"),
+        ("dequantize", (Q, "int8"), (Q, "int8"), "must be float32"),
+        ("requantize", (Q, "int8"), (Q, "int64"), "output"),
+        ("relu", (quantization(0.1, 300), "int8"), (Q, "int8"), "300"),
+        ("reshape", (Q, "int8"), (COARSE, "int8"), "stored differently"),
+    ],
+)
+def test_types_that_an_operator_does_not_take_are_refused(
+    op: str, x: Any, y: Any, reason: str
+) -> None:
+    b = GraphBuilder()
+    found = problem(b.build(b.node(op, [b.input((4,), *x)], (4,), *y)))
+    assert reason in found.reason
+
+
+def test_activations_quantised_per_channel_are_refused() -> None:
+    b = GraphBuilder()
+    q = Quantization(np.ones(3, np.float32), np.zeros(3, np.int64), 1)
+    found = problem(b.build(b.node("relu", [b.input((2, 3), q)], (2, 3))))
+    assert "per channel" in found.reason and "one scale per tensor" in found.advice
+
+
 def test_ranks_beyond_six_are_refused() -> None:
     b = GraphBuilder()
     found = problem(b.build(b.reshape(b.input((64,)), (2, 2, 2, 2, 2, 2, 1))))

@@ -170,6 +170,33 @@ def test_flatten_of_one_pixel_needs_nothing() -> None:
     check(b, b.reshape(pooled, (1, 4)), transposes=1)
 
 
+def test_fully_connected_is_passed_where_the_last_axis_stays() -> None:
+    b = GraphBuilder()
+    x = b.transpose(b.input((2, 3, 4)), (1, 0, 2))
+    y = b.node("fully_connected", [x, b.weights(5, (7, 4)), None], (3, 2, 7))
+    back = b.transpose(y, (1, 0, 2))
+    check(b, back, transposes=0)
+
+    b = GraphBuilder()
+    x = b.transpose(b.input((2, 3, 4)), (0, 2, 1))
+    y = b.node("fully_connected", [x, b.weights(5, (7, 3)), None], (2, 4, 7))
+    graph = b.build(b.transpose(y, (0, 2, 1)))
+    assert not cancel_transposes(graph)
+
+
+def test_a_flatten_of_some_axes_only_stops_a_transpose() -> None:
+    """Rows of the product would hold values of several rows: no order of columns helps."""
+    b = GraphBuilder()
+    x = b.transpose(b.input((2, 3, 4)), (1, 2, 0))
+    y = b.node("fully_connected", [b.reshape(x, (6, 4)), b.weights(5, (7, 4)), None], (6, 7))
+    graph = b.build(y)
+    inputs = random_inputs(graph, 0)
+    expected = run(graph, inputs)
+    cancel_transposes(graph)
+    assert_same_meaning(expected, run(graph, inputs))
+    assert operators(graph).count("transpose") == 1
+
+
 def test_a_graph_output_keeps_its_name_and_layout() -> None:
     b = GraphBuilder()
     y = conv_nchw(b, b.input((1, 3, 6, 5)), 4)

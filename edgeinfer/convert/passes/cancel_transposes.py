@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeinfer.convert.graph import Graph, Node, Quantization, Tensor
+from edgeinfer.convert.graph import Graph, Node, Tensor
 from edgeinfer.convert.lower.functions import BINARY, UNARY
 from edgeinfer.convert.passes.edit import (
     activation_like,
@@ -203,6 +203,7 @@ def _fold_into_weights(graph: Graph, node: Node, reshape: Node) -> bool:
         or reader.input(1).data is None
         or reader.inputs[0] is not reshape.output
         or reader.inputs.count(reshape.output) != 1
+        or _varies_along(reader.input(1), 1)
         for reader in readers
     ):
         return False
@@ -219,13 +220,13 @@ def _fold_into_weights(graph: Graph, node: Node, reshape: Node) -> bool:
         assert w.data is not None
         weights = np.empty_like(w.data)
         weights[:, within[0]] = w.data
-        quantization = w.quantization
-        if quantization is not None and not quantization.is_per_tensor and quantization.axis == 1:
-            scale, zero_point = quantization.scale.copy(), quantization.zero_point.copy()
-            scale[within[0]], zero_point[within[0]] = quantization.scale, quantization.zero_point
-            quantization = Quantization(scale, zero_point, 1)
-        reader.inputs[1] = constant(w.name, weights, quantization)
+        reader.inputs[1] = constant(w.name, weights, w.quantization)
     return True
+
+
+def _varies_along(w: Tensor, axis: int) -> bool:
+    quantization = w.quantization
+    return quantization is not None and not quantization.is_per_tensor and quantization.axis == axis
 
 
 # --- operators that work axis by axis
@@ -272,12 +273,10 @@ def _before_transpose(graph: Graph, tensor: Tensor, perm: Perm) -> tuple[Tensor,
     if tensor.data is not None:
         if tensor.data.size == 1:
             return tensor, False
-        quantization = tensor.quantization
-        if quantization is not None and not quantization.is_per_tensor:
-            axis = back.index(quantization.axis + len(full) - len(tensor.shape))
-            quantization = Quantization(quantization.scale, quantization.zero_point, axis)
+        if tensor.quantization is not None and not tensor.quantization.is_per_tensor:
+            return None  # no operator that computes takes it
         data = tensor.data.reshape(full).transpose(back)
-        return constant(tensor.name, data, quantization), False
+        return constant(tensor.name, data, tensor.quantization), False
     if moves_nothing(full, back):
         return activation_like(tensor, "transposed", shape=permuted(full, back)), True
     return None
