@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import pytest
 
 import edgeinfer
 from edgeinfer.convert.program import Buffer, Operation, Placement, Plan, Program, Step, Value
@@ -45,15 +46,49 @@ def check_bits(
     band: int,
     in_place: tuple[int, ...] = (),
 ) -> None:
-    """Hold the result of every way to run against `expected`; in place over these activations."""
+    """Hold the result of every way to run against `expected`; in place over these activations.
+
+    Plans that lack a row are refused: the device knows what a band reads as exactly as `reads`.
+    """
     ways = {
         "whole": run_whole(operation, inputs),
         "streamed": run_streamed(operation, inputs, reads, band),
+        # Bands begin in the middle of a ring and go on at its start.
+        "streamed, a row to spare": run_streamed(operation, inputs, reads, band, spare=1),
         **{f"in place {over}": run_in_place(operation, inputs, over) for over in in_place},
     }
     for way, result in ways.items():
         assert result.dtype == expected.dtype, way
         np.testing.assert_array_equal(result, expected, err_msg=way)
+    for i in range(len(reads)):
+        late = [*reads[:i], _late_by_a_row(operation, reads[i], band), *reads[i + 1 :]]
+        for planner in (_Stream(operation, late, band, 0), _Stream(operation, reads, band, 0, i)):
+            file = write_model([planner.plan()], {})
+            with pytest.raises(edgeinfer.EdgeInferError):
+                edgeinfer.load(file)
+
+
+def _late_by_a_row(operation: Operation, reads: RowRange, band: int) -> RowRange:
+    """`reads`, but one of the bands that need a row for the first time is not given it."""
+    bands = list(_bands(operation, band))
+    ends = [0]
+    for begin, end in bands:
+        first, last = reads(begin, end)
+        ends.append(max(ends[-1], last if last > first else 0))
+    new = [i for i in range(len(bands)) if ends[i + 1] > ends[i]]
+    chosen = bands[new[len(new) // 2]]
+
+    def late(begin: int, end: int) -> tuple[int, int]:
+        first, last = reads(begin, end)
+        return (first, last - 1) if (begin, end) == chosen else (first, last)
+
+    return late
+
+
+def _bands(operation: Operation, band: int) -> Iterator[tuple[int, int]]:
+    rows = operation.output.rows
+    for begin in range(0, rows, band):
+        yield begin, min(begin + band, rows)
 
 
 def run_whole(operation: Operation, inputs: list[np.ndarray]) -> np.ndarray:
@@ -158,10 +193,18 @@ def _copy(source: Value, target: Value) -> Operation:
 class _Stream:
     """A program of copies around one operation, and the plan that streams it."""
 
-    def __init__(self, operation: Operation, reads: list[RowRange], band: int, spare: int) -> None:
+    def __init__(
+        self,
+        operation: Operation,
+        reads: list[RowRange],
+        band: int,
+        spare: int,
+        tight: int | None = None,  # the ring that is a row too small
+    ) -> None:
         self.reads = reads
         self.band = band
         self.spare = spare
+        self.tight = tight
         self.operation = operation
         self.rings = _activations(operation)
         self.sources = [_like(value, f"source of {value.name}") for value in self.rings]
@@ -178,7 +221,7 @@ class _Stream:
         ring_rows = [1] * len(self.rings)
         written = [0] * len(self.rings)
         main = len(self.rings)
-        for begin, end in self._bands():
+        for begin, end in _bands(self.operation, self.band):
             for i, ring in enumerate(self.rings):
                 first, last = self.reads[i](begin, end)
                 if last > written[i]:
@@ -208,6 +251,8 @@ class _Stream:
             buffers.append(Buffer(size, 0, last_step, offset, is_input, is_output))
             offset += -(-size // 16) * 16
 
+        if self.tight is not None:
+            ring_rows[self.tight] -= 1
         output = self.operation.output
         place(self.guards[0], 1, is_input=True)
         for ring, rows, guard in zip(self.rings, ring_rows, self.guards[1:-1], strict=True):
@@ -223,11 +268,6 @@ class _Stream:
 
         program = Program("main", [*self.sources, *self.guards], results, self.operations)
         return program, Plan(self.operations, buffers, placements, steps, offset, 0)
-
-    def _bands(self) -> Iterator[tuple[int, int]]:
-        rows = self.operation.output.rows
-        for begin in range(0, rows, self.band):
-            yield begin, min(begin + self.band, rows)
 
     @staticmethod
     def _longest(steps: list[Step], operation: int) -> int:
