@@ -5,9 +5,14 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
+#: Every int8 value, and every pair of them, as rows of a batch of one.
+ALL_INT8 = np.arange(-128, 128, dtype=np.int8).reshape(1, 256)
+PAIRS = np.stack(np.meshgrid(ALL_INT8[0], ALL_INT8[0])).reshape(2, 1, -1)
+
 zero_points = st.one_of(st.integers(-128, 127), st.sampled_from([-128, -1, 0, 1, 127]))
 activations = st.sampled_from(["NONE", "RELU", "RELU6", "RELU_N1_TO_1"])
 seeds = st.integers(0, 2**32 - 1)
+_pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
 
 
 @st.composite
@@ -23,6 +28,19 @@ def scales(draw: st.DrawFn, low: float = 2.0**-12, high: float = 1.0) -> float:
 def ratios(draw: st.DrawFn, low: float, high: float) -> float:
     """A factor between two scales, log-uniform, often a power of two."""
     return draw(scales(low, high))
+
+
+@st.composite
+def windows(draw: st.DrawFn):
+    """Image, kernel, strides, dilations and padding of a convolution with an output."""
+    kernel = draw(_pairs)
+    strides = draw(_pairs)
+    dilated = strides == (1, 1)
+    dilations = draw(_pairs) if dilated else (1, 1)
+    padding = draw(st.sampled_from(["SAME", "VALID"]))
+    least = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+    image = tuple(draw(st.integers(n, n + 8)) for n in least)
+    return image, kernel, strides, dilations, padding
 
 
 def integers(seed: int, shape: tuple[int, ...], dtype: str = "int8") -> np.ndarray:

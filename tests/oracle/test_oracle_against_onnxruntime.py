@@ -20,6 +20,8 @@ from tests.builders.spec import Quant, Spec
 from tests.oracle import convolution, elementwise, lookup_tables, pooling, resize, softmax
 from tests.oracle.requantize import multipliers, requantize
 from tests.oracle.strategies import (
+    ALL_INT8,
+    PAIRS,
     biases,
     channel_scales,
     integers,
@@ -31,8 +33,6 @@ from tests.oracle.strategies import (
     zero_points,
 )
 
-ALL_INT8 = np.arange(-128, 128, dtype=np.int8).reshape(1, 256)
-PAIRS = np.stack(np.meshgrid(ALL_INT8[0], ALL_INT8[0])).reshape(2, 1, -1)
 spreads = st.sampled_from([1.0, 30.0, 60.0, 1000.0])
 two_zero_points = st.tuples(zero_points, zero_points)
 
