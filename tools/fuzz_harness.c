@@ -11,82 +11,98 @@
 
 #include "edgeinfer.h"
 
-#define MAX_FILE_BYTES (64u << 20)
-#define MAX_SESSION_BYTES ((size_t)64 << 20)  // larger plans are legal, but not worth the time here
-#define SECONDS_ALLOWED 20
+#define MAX_FILE_BYTES    (64u << 20)
+#define MAX_SESSION_BYTES ((size_t)64 << 20) // larger plans are legal, but not worth the time here
+#define SECONDS_ALLOWED   20
 
 static int read_exactly(void *target, size_t bytes) {
-  return fread(target, 1, bytes, stdin) == bytes;
+    return fread(target, 1, bytes, stdin) == bytes;
 }
 
 // Fills caller-side inputs with a fixed pattern that holds small and extreme values.
 static void fill(uint8_t *target, size_t bytes) {
-  for (size_t i = 0; i < bytes; i++) target[i] = (uint8_t)(i * 37u + (i >> 3));
+    for (size_t i = 0; i < bytes; i++)
+        target[i] = (uint8_t)(i * 37u + (i >> 3));
 }
 
 static ei_status run_with_caller_memory(const ei_model *model, ei_session *session) {
-  ei_status status = EI_ERROR_MEMORY;
-  uint32_t inputs = ei_model_input_count(model, 0), outputs = ei_model_output_count(model, 0);
-  void **in = calloc(inputs + 1u, sizeof *in), **out = calloc(outputs + 1u, sizeof *out);
-  ei_tensor_info info;
-  if (!in || !out) goto done;
-  // Exactly sized blocks, so that a byte too many is seen.
-  for (uint32_t i = 0; i < inputs; i++) {
-    if (ei_model_input(model, 0, i, &info) != EI_OK || !(in[i] = malloc(info.bytes))) goto done;
-    fill(in[i], info.bytes);
-  }
-  for (uint32_t i = 0; i < outputs; i++) {
-    if (ei_model_output(model, 0, i, &info) != EI_OK || !(out[i] = malloc(info.bytes))) goto done;
-  }
-  status = ei_session_run(session, (const void *const *)in, out);
+    ei_status status = EI_ERROR_MEMORY;
+    uint32_t inputs = ei_model_input_count(model, 0), outputs = ei_model_output_count(model, 0);
+    void **in = calloc(inputs + 1u, sizeof *in), **out = calloc(outputs + 1u, sizeof *out);
+    ei_tensor_info info;
+    if (!in || !out)
+        goto done;
+    // Exactly sized blocks, so that a byte too many is seen.
+    for (uint32_t i = 0; i < inputs; i++) {
+        if (ei_model_input(model, 0, i, &info) != EI_OK || !(in[i] = malloc(info.bytes)))
+            goto done;
+        fill(in[i], info.bytes);
+    }
+    for (uint32_t i = 0; i < outputs; i++) {
+        if (ei_model_output(model, 0, i, &info) != EI_OK || !(out[i] = malloc(info.bytes)))
+            goto done;
+    }
+    status = ei_session_run(session, (const void *const *)in, out);
 done:
-  for (uint32_t i = 0; in && i < inputs; i++) free(in[i]);
-  for (uint32_t i = 0; out && i < outputs; i++) free(out[i]);
-  free(in);
-  free(out);
-  return status;
+    for (uint32_t i = 0; in && i < inputs; i++)
+        free(in[i]);
+    for (uint32_t i = 0; out && i < outputs; i++)
+        free(out[i]);
+    free(in);
+    free(out);
+    return status;
 }
 
 static ei_status open_and_run(const uint8_t *data, size_t bytes) {
-  size_t model_bytes = 0, session_bytes = 0;
-  ei_model *model = NULL;
-  ei_session *session = NULL;
-  void *model_memory = NULL, *session_memory = NULL;
-  ei_status status = ei_model_size(data, bytes, &model_bytes);
-  if (status != EI_OK) return status;
-  if (model_bytes > MAX_SESSION_BYTES || !(model_memory = malloc(model_bytes))) return EI_ERROR_MEMORY;
-  status = ei_model_init(data, bytes, model_memory, model_bytes, &model);
-  if (status != EI_OK) goto done;
-  status = ei_session_size(model, 0, NULL, &session_bytes);
-  if (status != EI_OK || session_bytes > MAX_SESSION_BYTES) goto done;
-  if (posix_memalign(&session_memory, 64, session_bytes)) goto done;
-  status = ei_session_init(model, 0, NULL, session_memory, session_bytes, &session);
-  if (status != EI_OK) goto done;
-  for (uint32_t i = 0; i < ei_model_input_count(model, 0); i++) {
-    ei_tensor_info info;
-    if (ei_model_input(model, 0, i, &info) == EI_OK) fill(ei_session_input(session, i), info.bytes);
-  }
-  status = ei_session_run(session, NULL, NULL);
-  if (status == EI_OK) status = run_with_caller_memory(model, session);
+    size_t model_bytes = 0, session_bytes = 0;
+    ei_model *model = NULL;
+    ei_session *session = NULL;
+    void *model_memory = NULL, *session_memory = NULL;
+    ei_status status = ei_model_size(data, bytes, &model_bytes);
+    if (status != EI_OK)
+        return status;
+    if (model_bytes > MAX_SESSION_BYTES || !(model_memory = malloc(model_bytes)))
+        return EI_ERROR_MEMORY;
+    status = ei_model_init(data, bytes, model_memory, model_bytes, &model);
+    if (status != EI_OK)
+        goto done;
+    status = ei_session_size(model, 0, NULL, &session_bytes);
+    if (status != EI_OK || session_bytes > MAX_SESSION_BYTES)
+        goto done;
+    if (posix_memalign(&session_memory, 64, session_bytes))
+        goto done;
+    status = ei_session_init(model, 0, NULL, session_memory, session_bytes, &session);
+    if (status != EI_OK)
+        goto done;
+    for (uint32_t i = 0; i < ei_model_input_count(model, 0); i++) {
+        ei_tensor_info info;
+        if (ei_model_input(model, 0, i, &info) == EI_OK)
+            fill(ei_session_input(session, i), info.bytes);
+    }
+    status = ei_session_run(session, NULL, NULL);
+    if (status == EI_OK)
+        status = run_with_caller_memory(model, session);
 done:
-  free(session_memory);
-  free(model_memory);
-  return status;
+    free(session_memory);
+    free(model_memory);
+    return status;
 }
 
 int main(void) {
-  uint32_t bytes;
-  while (read_exactly(&bytes, sizeof bytes)) {
-    if (bytes > MAX_FILE_BYTES) return 2;
-    uint8_t *data = NULL;
-    // malloc gives 16-byte alignment, and ASan a red zone right behind the last byte.
-    if (!(data = malloc(bytes + !bytes)) || !read_exactly(data, bytes)) return 2;
-    alarm(SECONDS_ALLOWED);
-    ei_status status = open_and_run(data, bytes);
-    alarm(0);
-    free(data);
-    putchar((int)status);
-    fflush(stdout);
-  }
-  return 0;
+    uint32_t bytes;
+    while (read_exactly(&bytes, sizeof bytes)) {
+        if (bytes > MAX_FILE_BYTES)
+            return 2;
+        uint8_t *data = NULL;
+        // malloc gives 16-byte alignment, and ASan a red zone right behind the last byte.
+        if (!(data = malloc(bytes + !bytes)) || !read_exactly(data, bytes))
+            return 2;
+        alarm(SECONDS_ALLOWED);
+        ei_status status = open_and_run(data, bytes);
+        alarm(0);
+        free(data);
+        putchar((int)status);
+        fflush(stdout);
+    }
+    return 0;
 }

@@ -17,13 +17,15 @@ import time
 from pathlib import Path
 
 import numpy as np
-from compare import compare, peer_for, random_feeds
 
 import edgeinfer
 from edgeinfer.cli.doctor import examine
 from edgeinfer.convert import convert
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from tools.compare import compare, peer_for, random_feeds  # noqa: E402
+
 _LARGE_FILE = 2 << 20  # models above it run on fewer inputs
 _LOADS = 50
 _RUN_SECONDS = 1.0
@@ -61,7 +63,7 @@ def _load_ms(edge: Path) -> float:
 def _median_us(model: edgeinfer.Model) -> float:
     (x,) = next(random_feeds(model.inputs, 1, seed=1))
     out = np.empty(model.outputs[0].shape, model.outputs[0].dtype)
-    times = []
+    times: list[float] = []
     end = time.perf_counter() + _RUN_SECONDS
     while not times or time.perf_counter() < end:
         start = time.perf_counter()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edgeinfer.convert.graph import Quantization, Tensor
 from edgeinfer.convert.lower import fixed_point, multipliers
-from edgeinfer.convert.lower.activations import chained, quantized_bounds
+from edgeinfer.convert.lower.activations import activation_bounds, chained, quantized_bounds
 from edgeinfer.convert.lower.resize import (
     builtin_interpolation,
     interpolation,
@@ -129,11 +129,10 @@ def test_clamps_of_onnx_round_before_the_zero_point() -> None:
 def test_ranges_in_a_row_are_one_range(ranges: list[tuple[float, float]], x: float) -> None:
     (a, wide_a), (b, wide_b) = ranges
     first, then = ("clip", a, a + wide_a), (b, b + wide_b)
-    activation = chained(first, then)
-    assert isinstance(activation, tuple)
+    bounds = activation_bounds(chained(first, then))
     if np.isfinite(x):
         expected = np.clip(np.clip(x, *first[1:]), *then)
-        assert np.clip(x, *activation[1:]) == expected
+        assert np.clip(x, *bounds) == expected
 
 
 # --- tables
