@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeinfer.budget import align_up
-from edgeinfer.convert.plan import plan_program, session_bytes
+from edgeinfer.convert.plan import plan_program
 from edgeinfer.convert.plan.lifetimes import live_bytes
 from edgeinfer.convert.program import Operation, Plan, Program, Value
-from edgeinfer.errors import BudgetError
 from tests.convert.random_programs import (
-    add,
-    concat,
-    copy,
     evaluate,
-    lut8,
     programs,
     random_inputs,
     run_plan,
-    slice_,
-    transpose,
 )
 
 

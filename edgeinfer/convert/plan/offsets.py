@@ -28,8 +28,8 @@ from edgeinfer.convert.plan.repair import Budget, repair
 from edgeinfer.convert.plan.views import ARENA_ALIGNMENT
 from edgeinfer.convert.program import Buffer
 
-_REPAIR_WORK = 1_000_000  # buffers looked at: a few seconds
-_DESCENT_WORK = 1_000_000  # pairs of buffers compared: about half a second
+_REPAIR_WORK = 1_000_000  # buffers looked at, the first time: about two seconds
+_DESCENT_WORK = 400_000  # pairs of buffers compared: a few tenths of a second
 
 
 def place_buffers(buffers: Sequence[Buffer]) -> int:
@@ -48,14 +48,14 @@ def _pack(problem: Rectangles) -> list[int]:
     best = _try_orders(problem)
     if problem.top(best) <= bound:
         return best
-    budget = Budget(_REPAIR_WORK)
-    perfect = repair(problem, best, bound, budget)
+    perfect = repair(problem, best, bound, Budget(_REPAIR_WORK))
     if perfect is None:
         best = _descend(problem, best)
-        perfect = repair(problem, best, bound, budget)
+        perfect = repair(problem, best, bound, Budget(_REPAIR_WORK // 4))
     if perfect is not None:
         return perfect
-    low = bound  # not reached within the budget
+    budget = Budget(_REPAIR_WORK // 4)
+    low = bound  # not reached, as far as this search can tell
     while problem.top(best) > low + ARENA_ALIGNMENT:
         limit = (low + problem.top(best)) // 2
         better = repair(problem, best, limit, budget)

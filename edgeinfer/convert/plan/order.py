@@ -42,8 +42,8 @@ from edgeinfer.convert.program import Operation, Value
 _NARROW = 32
 _WIDE = 4096
 _OPTIONS = 64
-_WORK = 200_000  # operations tried in the wide search: about a second
-_MOST_WORK = 300_000  # operations tried before a search is given up
+_WORK = 150_000  # operations tried in the wide search: about a second
+_MOST_WORK = 100_000  # operations tried before the narrow search is given up
 
 
 def find_order(layout: Layout, *, thorough: bool = True) -> list[Operation]:
@@ -55,11 +55,11 @@ def find_order(layout: Layout, *, thorough: bool = True) -> list[Operation]:
     source = costs.peak_of(range(costs.count))
     if source <= costs.lower_bound:
         return list(layout.operations)
-    narrow = _search(costs, _NARROW, source)
+    narrow = _search(costs, _NARROW, source, _MOST_WORK)
     best = narrow
     width = min(_WIDE, _NARROW * _WORK // narrow.work)
     if thorough and narrow.truncated and narrow.peak > costs.lower_bound and width > _NARROW:
-        wide = _search(costs, width, min(narrow.peak, source))
+        wide = _search(costs, width, min(narrow.peak, source), 4 * _WORK)
         if wide.order is not None:
             best = wide
     if best.order is None:
@@ -183,7 +183,7 @@ class _State:
     path: _Path
 
 
-def _search(costs: _Costs, width: int, bound: int) -> _Found:
+def _search(costs: _Costs, width: int, bound: int, most_work: int) -> _Found:
     """An order with a peak below `bound`, the lowest that a search of this width finds."""
     followers: list[list[int]] = [[] for _ in range(costs.count)]
     for index, needed in enumerate(costs.needed):
@@ -216,7 +216,7 @@ def _search(costs: _Costs, width: int, bound: int) -> _Found:
                 unlocked = sum(1 << f for f in followers[index] if not costs.needed[f] & ~after)
                 ready = (state.ready ^ 1 << index) | unlocked
                 following[after] = _State(peak, live, ready, (state.path, index))
-        if work > _MOST_WORK:
+        if work > most_work:
             return _Found(None, bound, True, work)
         if len(following) > width:
             truncated = True
