@@ -22,7 +22,7 @@ _UNITS = {
     "mib": 1024**2,
     "gib": 1024**3,
 }
-_AMOUNT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", re.IGNORECASE)
+_AMOUNT = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-z]*)\s*", re.IGNORECASE)
 
 
 def align_up(size: int, alignment: int) -> int:
@@ -82,5 +82,5 @@ def format_bytes(size: int) -> str:
     if size < 10 * 1024:
         return f"{size:,} bytes"
     if size < 10 * 1024**2:
-        return f"{size:,} bytes ({size / 1024:.1f} KiB)"
+        return f"{size:,} bytes ({size / 1024:,.1f} KiB)"
     return f"{size:,} bytes ({size / 1024**2:.1f} MiB)"

@@ -1,8 +1,8 @@
 """A memory plan as a table and as a picture of memory over time.
 
 In the picture time runs to the right, a column per step, and addresses run upwards; each buffer is
-a rectangle as wide as its life and as high as its bytes. Where columns are full to the top of the
-arena, the plan has no slack. Both work from the file alone, so `edgeinfer plan` needs no source
+a rectangle as wide as its life and as high as its bytes. A column that is full to the top of the
+arena has no slack. Table and picture work from the file alone, so `edgeinfer plan` needs no source
 model. The SVG is plain text; a PNG needs the `plot` extra.
 """
 
@@ -13,17 +13,20 @@ from html import escape
 from pathlib import Path
 
 from edgeinfer.cli.text import format_table
-from edgeinfer.convert.model_file import FileBuffer, FileProgram
+from edgeinfer.convert.model_file import FileProgram
 from edgeinfer.errors import MissingExtraError
 
-_WIDTH, _HEIGHT = 1120, 460  # of the plotting area, in pixels
-_LEFT, _TOP, _RIGHT, _BOTTOM = 92, 58, 18, 132
-_PALETTE = ("#4e79a7", "#59a14f", "#9c755f", "#b07aa1", "#76b7b2", "#edc948", "#86bcb6", "#a0cbe8")
-_INPUT_COLOUR, _OUTPUT_COLOUR, _PEAK_COLOUR = "#f28e2b", "#e15759", "#d62728"
-_CHARACTER = 6.2  # pixels, of the 11-pixel font
-_MAX_STEP_LABELS = 40
-_TICKS = 6
-_MIN_LABEL_SHARE = 0.03  # of the PNG's height, to hold a line of text
+_MIN_WIDTH, _HEIGHT = 1000, 460  # of the plotting area, in pixels
+_MIN_COLUMN = 30  # wide enough for an upright name of two lines
+_LEFT, _TOP, _RIGHT, _BOTTOM = 96, 66, 24, 128
+_FONT = 11
+_CHARACTER = 6.3  # width of an average one at that size
+_LINE = 14  # room that a line of text needs
+_SHORTEST = 8  # characters of a cut name that still tell something
+_MAX_TICKS = 8
+_PALETTE = ("#8fb8de", "#a8d5a2", "#d9c2e9", "#f4d58d", "#9fd8d3", "#e3b7a0", "#c3cbd6")
+_INPUT_COLOUR, _OUTPUT_COLOUR, _PEAK_COLOUR = "#f6a04d", "#ef7f7b", "#c62828"
+_INK, _FAINT = "#222", "#e6e6e6"
 
 
 def short_name(name: str, limit: int = 28) -> str:
@@ -32,66 +35,57 @@ def short_name(name: str, limit: int = 28) -> str:
     return tail if len(tail) <= limit else "…" + tail[1 - limit :]
 
 
-@dataclass(frozen=True)
-class _Box:
-    """A buffer as it is drawn: steps to the right, bytes upwards."""
-
-    label: str
-    title: str
-    colour: str
-    first_step: int
-    last_step: int
-    offset: int
-    bytes: int
-
-
 def plan_table(program: FileProgram) -> str:
-    """One line per buffer of the arena: bytes, offset, steps, and the tensors that lie there."""
+    """One line per buffer of the arena: bytes, offset, steps, and the tensors that lie there.
+
+    Buffers that are alive where the arena is fullest have a "*" behind their bytes.
+    """
     rows = []
     for index, buffer in enumerate(program.buffers):
         kind = "input" if buffer.is_input else "output" if buffer.is_output else ""
         steps = f"{buffer.first_step}..{buffer.last_step}"
+        peak = "*" if buffer.first_step <= program.peak_step <= buffer.last_step else ""
         tensors = ", ".join(short_name(name) for name in _names(program, index))
-        rows.append((index, buffer.offset, buffer.bytes, steps, kind, tensors))
-    table = format_table(("buffer", "offset", "bytes", "steps", "", "tensors"), rows)
+        rows.append((index, buffer.offset, buffer.bytes, peak, steps, kind, tensors))
+    table = format_table(("buffer", "offset", "bytes", "", "steps", "", "tensors"), rows)
     return f"program {program.name!r}\n{table}\n\npeak: {peak_sentence(program)}"
 
 
 def peak_sentence(program: FileProgram) -> str:
     """Why the arena is as large as it is."""
     node = program.nodes[program.steps[program.peak_step].node]
-    live = [b for b in program.buffers if _is_live(b, program.peak_step)]
-    used = sum(buffer.bytes for buffer in live)
+    live = [
+        buffer.bytes
+        for buffer in program.buffers
+        if buffer.region == "arena" and buffer.first_step <= program.peak_step <= buffer.last_step
+    ]
     return (
-        f"{used:,} bytes are in use at step {program.peak_step}, {node.operator} "
+        f"{sum(live):,} bytes are in use at step {program.peak_step}, {node.operator} "
         f"{short_name(node.name)}: {len(live)} buffers; the arena has {program.arena_bytes:,}"
     )
 
 
 def plan_svg(program: FileProgram) -> str:
     """The picture as a self-contained SVG document; hovering over a buffer tells all of it."""
-    steps = len(program.steps)
-    column = _WIDTH / steps
-    scale = _HEIGHT / max(program.arena_bytes, 1)
-    width, height = _LEFT + _WIDTH + _RIGHT, _TOP + _HEIGHT + _BOTTOM
+    frame = _Frame(program)
+    boxes = _boxes(program)
+    width, height = _LEFT + frame.width + _RIGHT, _TOP + _HEIGHT + _BOTTOM
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="11">',
-        f'<rect width="{width}" height="{height}" fill="white"/>',
-        f'<text x="{_LEFT}" y="24" font-size="16" font-weight="bold">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height}" '
+        f'viewBox="0 0 {width:.0f} {height}" font-family="sans-serif" font-size="{_FONT}" '
+        f'fill="{_INK}">',
+        '<rect width="100%" height="100%" fill="white"/>',
+        f'<text x="{_LEFT}" y="26" font-size="16" font-weight="bold">'
         f"Arena of {escape(program.name)}: {program.arena_bytes:,} bytes</text>",
-        f'<text x="{_LEFT}" y="43" fill="#444">{escape(peak_sentence(program))}</text>',
+        f'<text x="{_LEFT}" y="46">{escape(peak_sentence(program))}</text>',
+        *_legend(_LEFT + frame.width),
+        *_address_axis(frame),
+        *[_svg_box(box, frame) for box in boxes],
+        _peak(program, frame),
+        *[_svg_label(box, frame) for box in boxes],
+        *_step_axis(program, frame),
+        "</svg>",
     ]
-    parts += _address_axis(program.arena_bytes, scale)
-    peak_x = _LEFT + program.peak_step * column
-    parts.append(
-        f'<rect x="{peak_x:.1f}" y="{_TOP}" width="{column:.1f}" height="{_HEIGHT}" '
-        f'fill="{_PEAK_COLOUR}" fill-opacity="0.10"/>'
-    )
-    parts += [_svg_box(box, column, scale) for box in _boxes(program)]
-    parts += _step_axis(program, column)
-    parts.append(_legend())
-    parts.append("</svg>")
     return "\n".join(parts) + "\n"
 
 
@@ -109,24 +103,72 @@ def plan_png(program: FileProgram, path: Path) -> None:
         from matplotlib.patches import Rectangle
     except ImportError:
         raise MissingExtraError("drawing a PNG", "matplotlib", "plot") from None
-    figure = Figure(figsize=(12, 6), layout="constrained")
+    steps = len(program.steps)
+    figure = Figure(figsize=(max(11.0, 0.27 * steps), 6), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    axes.axvspan(program.peak_step, program.peak_step + 1, color=_PEAK_COLOUR, alpha=0.1)
+    axes.axvspan(program.peak_step, program.peak_step + 1, color=_PEAK_COLOUR, alpha=0.15)
     for box in _boxes(program):
         life = box.last_step - box.first_step + 1
         corner = (box.first_step, box.offset)
         axes.add_patch(Rectangle(corner, life, box.bytes, facecolor=box.colour, edgecolor="white"))
-        if box.bytes > _MIN_LABEL_SHARE * program.arena_bytes:
+        share = box.bytes / max(program.arena_bytes, 1)
+        upright = life < 4
+        if share > (0.2 if upright else 0.03):
             middle = (box.first_step + life / 2, box.offset + box.bytes / 2)
-            turn = 0 if life > _MIN_LABEL_SHARE * 4 * len(program.steps) else 90
+            turn = 90 if upright else 0
             axes.text(*middle, box.label, ha="center", va="center", fontsize=7, rotation=turn)
-    axes.set_xlim(0, len(program.steps))
+    axes.set_xlim(0, steps)
     axes.set_ylim(0, max(program.arena_bytes, 1))
     axes.set_xlabel("step")
     axes.set_ylabel("address, bytes")
     axes.set_title(f"Arena of {program.name}: {program.arena_bytes:,} bytes")
     figure.savefig(path, dpi=110, format="png")
+
+
+# --- what is drawn
+
+
+class _Frame:
+    """From steps and addresses to pixels."""
+
+    def __init__(self, program: FileProgram) -> None:
+        self.steps = len(program.steps)
+        self.top_address = max(program.arena_bytes, 1)
+        self.column = max(_MIN_WIDTH / self.steps, _MIN_COLUMN)
+        self.width = self.column * self.steps
+
+    def x(self, step: float) -> float:
+        """Left edge of a step's column."""
+        return _LEFT + step * self.column
+
+    def y(self, address: float) -> float:
+        """Height of an address; y grows downwards."""
+        return _TOP + _HEIGHT * (1 - address / self.top_address)
+
+    def rectangle(self, box: _Box) -> tuple[float, float, float, float]:
+        """Left, top, width and height; a sliver stays visible."""
+        x, y = self.x(box.first_step), self.y(box.offset + box.bytes)
+        height = self.y(box.offset) - y
+        visible = max(height, 1.5)
+        return x, y + height - visible, self.x(box.last_step + 1) - x, visible
+
+
+@dataclass(frozen=True)
+class _Box:
+    """A buffer as it is drawn: steps to the right, bytes upwards."""
+
+    label: str
+    title: str
+    colour: str
+    first_step: int
+    last_step: int
+    offset: int
+    bytes: int
+
+
+def _names(program: FileProgram, buffer: int) -> list[str]:
+    return [tensor.name for tensor in program.tensors if tensor.buffer == buffer]
 
 
 def _boxes(program: FileProgram) -> list[_Box]:
@@ -145,91 +187,106 @@ def _boxes(program: FileProgram) -> list[_Box]:
             f"{', '.join(names)}\n{buffer.bytes:,} bytes at {buffer.offset:,}\n"
             f"steps {buffer.first_step} to {buffer.last_step}"
         )
-        label = short_name(names[-1]) if names else ""
+        label = short_name(names[-1] if buffer.is_output else names[0]) if names else ""
         life = (buffer.first_step, buffer.last_step)
         boxes.append(_Box(label, title, colour, *life, buffer.offset, buffer.bytes))
     return boxes
 
 
-def _svg_box(box: _Box, column: float, scale: float) -> str:
-    x = _LEFT + box.first_step * column
-    width = (box.last_step - box.first_step + 1) * column
-    height = max(box.bytes * scale, 1.0)  # a sliver stays visible
-    y = _TOP + _HEIGHT - box.offset * scale - height
-    text = ""
-    for label in (f"{box.label}  {box.bytes:,}", box.label, f"{box.bytes:,}"):
-        along = len(label) * _CHARACTER + 6
-        if along <= width and height >= 13:
-            text = _svg_label(label, x + width / 2, y + height / 2, upright=False)
-        elif along <= height and width >= 13:
-            text = _svg_label(label, x + width / 2, y + height / 2, upright=True)
-        if text:
-            break
+def _svg_box(box: _Box, frame: _Frame) -> str:
+    x, y, width, height = frame.rectangle(box)
     return (
-        f'<g><title>{escape(box.title)}</title><rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" '
-        f'height="{height:.1f}" fill="{box.colour}" fill-opacity="0.85" stroke="white"/>{text}</g>'
+        f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" '
+        f'fill="{box.colour}" stroke="white"><title>{escape(box.title)}</title></rect>'
     )
 
 
-def _svg_label(label: str, x: float, y: float, *, upright: bool) -> str:
+def _svg_label(box: _Box, frame: _Frame) -> str:
+    x, y, width, height = frame.rectangle(box)
+    upright = height > 1.5 * width
+    along, across = (height, width) if upright else (width, height)
+    lines = _lines(box, int((along - 6) / _CHARACTER), int((across - 2) / _LINE))
+    x, y = x + width / 2, y + height / 2
     turn = f' transform="rotate(-90 {x:.1f} {y:.1f})"' if upright else ""
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="middle" dominant-baseline="central"{turn}>'
-        f"{escape(label)}</text>"
-    )
+    texts = []
+    for number, line in enumerate(lines):
+        # 0.35 of the height of the letters: not every renderer can centre text by itself.
+        middle = y + (number - (len(lines) - 1) / 2) * _LINE + 0.35 * _FONT
+        texts.append(
+            f'<text x="{x:.1f}" y="{middle:.1f}" text-anchor="middle" pointer-events="none"'
+            f"{turn}>{escape(line)}</text>"
+        )
+    return "".join(texts)
 
 
-def _address_axis(arena_bytes: int, scale: float) -> list[str]:
+def _lines(box: _Box, room: int, lines: int) -> list[str]:
+    """Name and bytes, as much as so many lines of so many characters hold."""
+    size = f"{box.bytes:,}"
+    name = box.label
+    if len(name) > room:
+        head = (room - 1) * 2 // 3
+        name = f"{name[:head]}…{name[head + 1 - room :]}" if room >= _SHORTEST else ""
+    if lines >= 2 and name and len(size) <= room:
+        return [name, size]
+    if lines >= 1:
+        for line in (f"{box.label} · {size}", name, size):
+            if line and len(line) <= room:
+                return [line]
+    return []
+
+
+def _address_axis(frame: _Frame) -> list[str]:
+    step = 1
+    while frame.top_address / step > _MAX_TICKS:
+        step *= 2
+    addresses = [*range(0, frame.top_address, step), frame.top_address]
+    if len(addresses) > 2 and addresses[-1] - addresses[-2] < step / 2:
+        del addresses[-2]  # the labels would touch
     parts = []
-    for tick in range(_TICKS + 1):
-        address = arena_bytes * tick // _TICKS
-        y = _TOP + _HEIGHT - address * scale
+    for address in addresses:
+        y = frame.y(address)
         parts.append(
-            f'<line x1="{_LEFT}" y1="{y:.1f}" x2="{_LEFT + _WIDTH}" y2="{y:.1f}" stroke="#ddd"/>'
-            f'<text x="{_LEFT - 6}" y="{y:.1f}" text-anchor="end" dominant-baseline="central">'
-            f"{address:,}</text>"
+            f'<line x1="{_LEFT}" y1="{y:.1f}" x2="{frame.x(frame.steps):.1f}" y2="{y:.1f}" '
+            f'stroke="{_FAINT}"/><text x="{_LEFT - 8}" y="{y:.1f}" dy="0.35em" '
+            f'text-anchor="end">{address:,}</text>'
         )
     return parts
 
 
-def _step_axis(program: FileProgram, column: float) -> list[str]:
-    every = -(-len(program.steps) // _MAX_STEP_LABELS)
+def _peak(program: FileProgram, frame: _Frame) -> str:
+    return (
+        f'<rect x="{frame.x(program.peak_step):.1f}" y="{_TOP}" width="{frame.column:.1f}" '
+        f'height="{_HEIGHT}" fill="{_PEAK_COLOUR}" fill-opacity="0.12" stroke="{_PEAK_COLOUR}" '
+        'pointer-events="none"/>'
+    )
+
+
+def _step_axis(program: FileProgram, frame: _Frame) -> list[str]:
     parts = []
-    y = _TOP + _HEIGHT + 12
+    y = _TOP + _HEIGHT + 14
     for index, step in enumerate(program.steps):
-        if index % every and index != program.peak_step:
-            continue
-        x = _LEFT + (index + 0.5) * column
+        x = frame.x(index + 0.5) + 4
         peak = index == program.peak_step
-        style = f'fill="{_PEAK_COLOUR}" font-weight="bold"' if peak else 'fill="#333"'
+        style = f' fill="{_PEAK_COLOUR}" font-weight="bold"' if peak else ""
         label = f"{index} {program.nodes[step.node].operator}"
         parts.append(
-            f'<text x="{x:.1f}" y="{y}" text-anchor="end" {style} '
-            f'transform="rotate(-60 {x:.1f} {y})">{escape(label)}</text>'
+            f'<text x="{x:.1f}" y="{y}" text-anchor="end"{style} '
+            f'transform="rotate(-55 {x:.1f} {y})">{escape(label)}</text>'
         )
     return parts
 
 
-def _legend() -> str:
-    entries = (
-        ("graph input", _INPUT_COLOUR, "0.85"),
-        ("graph output", _OUTPUT_COLOUR, "0.85"),
-        ("peak step", _PEAK_COLOUR, "0.10"),
-    )
-    x = _LEFT + _WIDTH - 100.0 * len(entries)
+def _legend(right: float) -> list[str]:
     parts = []
-    for label, colour, opacity in entries:
+    x = right - 270
+    for label, style in (
+        ("graph input", f'fill="{_INPUT_COLOUR}"'),
+        ("graph output", f'fill="{_OUTPUT_COLOUR}"'),
+        ("peak", f'fill="{_PEAK_COLOUR}" fill-opacity="0.12" stroke="{_PEAK_COLOUR}"'),
+    ):
         parts.append(
-            f'<rect x="{x:.1f}" y="14" width="12" height="12" fill="{colour}" '
-            f'fill-opacity="{opacity}" stroke="#999"/><text x="{x + 17:.1f}" y="24">{label}</text>'
+            f'<rect x="{x:.1f}" y="15" width="12" height="12" {style}/>'
+            f'<text x="{x + 17:.1f}" y="25">{label}</text>'
         )
-        x += 100
-    return "".join(parts)
-
-
-def _names(program: FileProgram, buffer: int) -> list[str]:
-    return [tensor.name for tensor in program.tensors if tensor.buffer == buffer]
-
-
-def _is_live(buffer: FileBuffer, step: int) -> bool:
-    return buffer.region == "arena" and buffer.first_step <= step <= buffer.last_step
+        x += 105
+    return parts
