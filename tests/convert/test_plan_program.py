@@ -119,6 +119,7 @@ def test_the_budget_is_kept_or_refused_with_the_peak_and_the_shortfall() -> None
     assert f"budget is {needed - 1:,}" in message
     assert "1 too few" in message
     assert "'make v1' (conv2d)" in message
+    assert "raise the budget" in message
     assert isinstance(caught.value, MemoryError)
 
 

@@ -8,7 +8,8 @@ decisions are made here, by the largest sum of live bytes of the alternatives:
 - The order that was found is taken only when it is better than the source model's own.
 - A view keeps all of its storage alive. Where memory peaks, views whose storage holds bytes that
   the step at the peak does not touch are undone one at a time, so that their bytes are copied
-  instead; what lowers the peak most is kept, and the search repeated.
+  instead; what lowers the peak most, or the number of steps that reach it, is kept, and the search
+  repeated. If the peak is the same in the end, all views stay.
 
 Nothing but placement can then raise the arena above that sum, and nearly never does. Whatever was
 decided, `verify` simulates the plan before it is handed out.
@@ -28,7 +29,8 @@ from edgeinfer.convert.plan.views import Layout, Operand, Storage, share_views
 from edgeinfer.convert.program import Operation, Placement, Plan, Program, Step
 from edgeinfer.errors import BudgetError
 
-_MAX_VIEWS_TRIED = 16  # at each peak
+_MAX_ROUNDS = 32  # of undoing a view
+_MAX_VIEWS_TRIED = 16  # in each round
 
 
 def plan_program(program: Program, *, ram_budget: int | None = None) -> Plan:
@@ -82,22 +84,28 @@ class _Arrangement:
         """The largest sum of live bytes."""
         return max(self.live)
 
+    @property
+    def fullness(self) -> tuple[int, int]:
+        """The peak, and in how many steps it is reached."""
+        return self.peak, self.live.count(self.peak)
+
 
 def _choose(program: Program) -> _Arrangement:
+    with_all_views = best = _arrange(program, frozenset())
     undone: frozenset[Operand] = frozenset()
-    best = _arrange(program, undone)
-    improved = True
-    while improved:
-        improved = False
-        for operand in _views_at_peak(best)[:_MAX_VIEWS_TRIED]:
-            trial = _arrange(program, undone | {operand}, thorough=False)
-            if trial.peak < best.peak:
-                best, choice, improved = trial, operand, True
-        if improved:
-            undone |= {choice}
-    if undone:
-        best = min(best, _arrange(program, undone), key=lambda arrangement: arrangement.peak)
-    return best
+    for _ in range(_MAX_ROUNDS):
+        trials = [
+            (_arrange(program, undone | {operand}, thorough=False), operand)
+            for operand in _views_at_peak(best)[:_MAX_VIEWS_TRIED]
+        ]
+        trial, operand = min(trials, key=lambda t: t[0].fullness, default=(best, None))
+        if operand is None or trial.fullness >= best.fullness:
+            break
+        best = trial
+        undone |= {operand}
+    if best.peak == with_all_views.peak:
+        return with_all_views
+    return min(best, _arrange(program, undone), key=lambda arrangement: arrangement.peak)
 
 
 def _arrange(
@@ -161,8 +169,10 @@ def _check_budget(program: Program, plan: Plan, ram_budget: int) -> None:
     if needed <= ram_budget:
         return
     operation = plan.operations[plan.steps[plan.peak_step].operation]
+    name = operation.name.split(";")[0]  # TFLite joins the names of all that was fused
     raise BudgetError(
         f"program {program.name!r} needs {needed:,} bytes and the budget is {ram_budget:,}: "
         f"{needed - ram_budget:,} too few; memory peaks in step {plan.peak_step}, "
-        f"{operation.name!r} ({operation.operator})"
+        f"{name!r} ({operation.operator}): raise the budget, or make what this step reads and "
+        "writes smaller"
     )
