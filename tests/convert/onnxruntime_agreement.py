@@ -9,6 +9,7 @@ last step, which is a question of rounding and not the frontend's.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from hypothesis import settings
@@ -33,9 +34,9 @@ moved_dtypes = st.sampled_from([np.int8, np.uint8, np.int32, np.float32])
 
 
 def stored(
-    shape: Sequence[int], dtype: type = np.int8, scale: float = 0.05, zero_point: int = 3
+    shape: Sequence[Any], dtype: type = np.int8, scale: float = 0.05, zero_point: int = 3
 ) -> Spec:
-    """A quantised tensor."""
+    """A quantised tensor. Of an output, axes that onnxruntime is to work out are None."""
     return Spec(tuple(shape), dtype, Quant(scale, zero_point))
 
 
@@ -127,6 +128,7 @@ class Chain:
 
     def requantized(self, value: str, spec: Spec) -> str:
         """The value through QuantizeLinear and DequantizeLinear."""
+        assert spec.quant is not None
         quantized = self.builder.quantize(value, spec.quant, spec.dtype)
         return self.builder.dequantize(quantized, spec.quant, spec.dtype)
 

@@ -3,6 +3,8 @@ onnxruntime."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -78,7 +80,7 @@ def test_a_number_on_the_left() -> None:
     check(c.build(), ALL_INT8, steps=1)
 
 
-UNARY = {
+UNARY: dict[str, dict[str, Any]] = {
     "Abs": {},
     "Elu": {"alpha": 0.7},
     "Erf": {},
@@ -163,7 +165,7 @@ def test_prelu_with_a_slope_per_channel() -> None:
 @pytest.mark.parametrize("axis", [None, 0, 1, 2, -1])
 def test_softmax(opset: int, axis: int | None) -> None:
     x, y = stored((2, 3, 5)), stored((2, 3, 5), np.int8, 1 / 256, -128)
-    attrs = {} if axis is None else {"axis": axis}
+    attrs: dict[str, Any] = {} if axis is None else {"axis": axis}
     check(qdq.unary("Softmax", x, y, opset=opset, **attrs), fill(x), steps=1)
 
 

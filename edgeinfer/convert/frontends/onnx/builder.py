@@ -19,7 +19,7 @@ from edgeinfer.convert.graph import Graph, Node, Problem, Tensor
 
 from .evaluate import Evaluator
 from .model_file import Array, ModelFile, SourceNode, ValueType, load_onnx
-from .operation import Context, Handler, Operation
+from .operation import FLOAT32_UNAVAILABLE, Context, Handler, Operation
 from .qlinear import rewrite_qlinear
 from .quantization import dequantize, integer_quantizations, quantize
 from .refusals import refusal
@@ -50,8 +50,8 @@ class GraphBuilder:
         self._handlers = handlers
         self._graph = Graph(file.name, [], [], [], "onnx")
         self._element_number = onnx.helper.np_dtype_to_tensor_dtype
-        element_name = onnx.TensorProto.DataType.Name
-        self._values = Values(element_name, self._graph.nodes)
+        names = {number: name for name, number in onnx.TensorProto.DataType.items()}
+        self._values = Values(lambda n: names.get(n, f"TYPE_{n}"), self._graph.nodes)
         self._evaluator = Evaluator(onnx, file.opsets)
         self._values.reserve(
             name for node in file.nodes for name in (*node.inputs, *node.outputs) if name
@@ -90,7 +90,7 @@ class GraphBuilder:
                 self._add_unsupported(node)
         for name in self._file.outputs:
             graph.outputs.append(self._graph_output(name))
-        if self._context.is_float and graph.problems:
+        if any(problem.reason == FLOAT32_UNAVAILABLE for problem in graph.problems):
             graph.problems.insert(0, Problem(graph.name, "model", *_FLOAT_MODEL))
         return graph
 

@@ -160,8 +160,9 @@ class Evaluator:
         for name, value in zip(node.inputs, inputs, strict=True):
             if value is None:
                 continue
+            shape = value.known_shape
             elements = onnx.TensorProto.DataType.Value(value.elements)
-            types[name] = onnx.helper.make_tensor_type_proto(elements, value.known_shape)
+            types[name] = onnx.helper.make_tensor_type_proto(elements, shape)
             if value.data is not None and value.data.size <= _MAX_SHAPE_INPUT:
                 data[name] = onnx.numpy_helper.from_array(value.data)
         try:
@@ -173,7 +174,11 @@ class Evaluator:
                 input_data=data,
                 opset_imports=[onnx.helper.make_opsetid(node.domain, node.version)],
             )
-        except (onnx.defs.SchemaError, onnx.shape_inference.InferenceError) as error:
+        except (
+            onnx.defs.SchemaError,
+            onnx.checker.ValidationError,
+            onnx.shape_inference.InferenceError,
+        ) as error:
             first = str(error).strip().splitlines()[0] if str(error).strip() else "no reason given"
             raise Unsupported(f"the shape of its result cannot be told ({first})") from error
         return [self._type(inferred.get(name)) for name in node.outputs]

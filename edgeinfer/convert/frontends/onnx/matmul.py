@@ -22,7 +22,7 @@ def gemm(op: Operation) -> None:
     w = _scaled(_fc_weights(op, transpose_b), alpha)
     if transpose_a:
         a = op.step("transpose", [a], a.shape[::-1], "transposed", perm=(1, 0))
-    if a.shape[-1] != w.shape[1]:
+    if len(a.shape) != 2 or a.shape[1] != w.shape[1]:
         raise Unsupported(f"shapes {list(a.shape)} and {list(w.shape)} do not go together")
     b = _row_bias(op, a, w, beta)
     op.compute("fully_connected", [a, w, b], (a.shape[0], w.shape[0]))

@@ -105,6 +105,7 @@ class ModelFile:
         model = self._parse(data)
         self._refuse_external_data(model)
         model = self._checked(model)
+        self._refuse_broken_text(model)
         graph = model.graph
         self._tensors = {tensor.name: tensor for tensor in graph.initializer}
         self.opsets = {
@@ -148,9 +149,9 @@ class ModelFile:
             onnx.checker.check_model(model)
             if model.functions:
                 model = onnx.inliner.inline_local_functions(model)
-            return onnx.shape_inference.infer_shapes(
-                model, check_type=True, strict_mode=True, data_prop=True
-            )
+            # Without data_prop, which computes a ConstantOfShape of any size: `evaluate` tells the
+            # shapes that depend on values, node by node.
+            return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
         except (
             onnx.checker.ValidationError,
             onnx.shape_inference.InferenceError,
@@ -158,6 +159,16 @@ class ModelFile:
             ValueError,
         ) as error:
             raise self._damaged(str(error)) from error
+
+    def _refuse_broken_text(self, model: Any) -> None:
+        # Protobuf gives a string that is not UTF-8 as bytes, which nothing behind expects.
+        graph = model.graph
+        texts = [info.name for info in (*graph.input, *graph.output, *graph.initializer)]
+        for node in graph.node:
+            texts += [node.op_type, node.domain, node.name, *node.input, *node.output]
+            texts += [attribute.name for attribute in node.attribute]
+        if not all(isinstance(text, str) for text in texts):
+            raise self._damaged("a name in it is not UTF-8")
 
     def _refuse_external_data(self, model: Any) -> None:
         nodes = [*model.graph.node, *(node for f in model.functions for node in f.node)]
@@ -204,7 +215,7 @@ class ModelFile:
     def _array(self, tensor: Any) -> Array:
         try:
             values: Array = self._onnx.numpy_helper.to_array(tensor)
-        except (ValueError, TypeError) as error:
+        except (KeyError, ValueError, TypeError) as error:
             raise self._damaged(f"constant {tensor.name!r} cannot be read ({error})") from error
         return values
 

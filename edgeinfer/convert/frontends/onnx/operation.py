@@ -47,12 +47,12 @@ class Context:
     is_float: bool
 
 
-def float32_unavailable(detail: str = "") -> Unsupported:
+FLOAT32_UNAVAILABLE = "float32 execution is not available"
+
+
+def float32_unavailable() -> Unsupported:
     """The refusal of every operator that would have to compute in float32."""
-    return Unsupported(
-        "float32 execution is not available" + (f" ({detail})" if detail else ""),
-        "quantise the model to int8 first",
-    )
+    return Unsupported(FLOAT32_UNAVAILABLE, "quantise the model to int8 first")
 
 
 class Operation:
@@ -100,6 +100,7 @@ class Operation:
     def operand(self, index: int) -> Tensor:
         """Input `index` as a real number to calculate with: quantised where it can be."""
         value = self.value(index)
+        _ = value.known_shape
         if value.elements != "FLOAT":
             dtype = graph_dtype(value.name, value.elements)
             raise Unsupported(f"{value.name!r} is {dtype}, and {dtype} is not computed with")

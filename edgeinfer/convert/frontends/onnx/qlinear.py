@@ -42,6 +42,8 @@ class _Rewriter:
 
     def dequantized(self, index: int, **attrs: int) -> str:
         """The real numbers of input `index`, whose scale and zero point are the next two."""
+        if not self.operand(index) or not self.operand(index + 1):
+            raise _NotRewritten
         return self._dequantize([self.operand(index + i) for i in range(3)], attrs)
 
     def bias(self, index: int, x_scale: int, w_scale: int) -> str:
@@ -49,6 +51,8 @@ class _Rewriter:
         if not self.operand(index):
             return ""
         scales = [self.constants[self.operand(i)].astype(np.float32) for i in (x_scale, w_scale)]
+        if scales[0].size != 1:
+            raise _NotRewritten
         product = scales[0].reshape(()) * scales[1].reshape(-1)
         # A product below the smallest float32 stands for nothing, but a scale must be above zero.
         product = np.maximum(product, np.finfo(np.float32).tiny)
@@ -67,10 +71,12 @@ class _Rewriter:
         self, op: str, inputs: list[str], y_scale: int, attrs: Mapping[str, Any]
     ) -> list[SourceNode]:
         """The float operator and its QuantizeLinear, whose scale is input `y_scale`."""
-        while not inputs[-1]:
+        while inputs and not inputs[-1]:
             inputs.pop()
         output = self.node.outputs[0]
-        if not self.operand(y_scale):  # QGemm may leave its result in float
+        if not self.operand(y_scale):
+            if self.node.op != "QGemm":  # which may leave its result in float
+                raise _NotRewritten
             self.nodes.append(self.node.rewritten(op, inputs, output, attrs, _VERSION))
             return self.nodes
         real = self.name("real")
@@ -91,7 +97,7 @@ def _matmul(r: _Rewriter) -> list[SourceNode]:
     # Scales of b may be per column, as [N], or as [1, N] in a matrix of their own.
     scale = r.constants[r.operand(4)]
     if scale.ndim > 1:
-        raise _NotRewritten("its second operand has scales of several axes")
+        raise _NotRewritten
     return r.finish("MatMul", [r.dequantized(0), r.dequantized(3, axis=-1)], 6, {})
 
 
@@ -152,7 +158,7 @@ def rewrite_qlinear(
     result: list[SourceNode] = []
     for node in nodes:
         rewrite = _REWRITES.get(node.key)
-        if rewrite is None or node.attrs.get("channels_last", 0):
+        if rewrite is None or not node.outputs or node.attrs.get("channels_last", 0):
             result.append(node)
             continue
         rewriter = _Rewriter(node, constants, taken)

@@ -47,6 +47,8 @@ MOVING = frozenset(
 
 
 def _constant(node: SourceNode, index: int, values: Values, what: str) -> Array:
+    if index >= len(node.inputs):  # nobody checks operators of other domains
+        raise Unsupported(f"it has no {what}")
     value = values[node.inputs[index]]
     if value.data is None:
         raise Unsupported(

@@ -68,8 +68,8 @@ def refusal(node: SourceNode) -> Unsupported:
         if node.attrs.get("channels_last", 0):
             return Unsupported("its layout is channels-last: " + _OPTIMISED[0], _OPTIMISED[1])
         return Unsupported(
-            "its scales and zero points are computed at run time",
-            "quantise statically, so that they are constants",
+            "its scales are no constants, or not one per tensor or per output channel",
+            "quantise statically, per tensor or weights per channel",
         )
     if node.key in _REASONS:
         return Unsupported(*_REASONS[node.key])

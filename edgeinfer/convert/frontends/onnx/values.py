@@ -136,7 +136,9 @@ def real_numbers(tensor: Tensor) -> npt.NDArray[np.float32]:
     q = tensor.quantization
     rank = tensor.data.ndim
     difference = tensor.data.astype(np.int64) - _along(q.zero_point, q.axis, rank)
-    return np.asarray(difference.astype(np.float32) * _along(q.scale, q.axis, rank), np.float32)
+    with np.errstate(over="ignore"):
+        real = difference.astype(np.float32) * _along(q.scale, q.axis, rank)
+    return np.asarray(real, np.float32)
 
 
 def quantised_numbers(values: Array, quantization: Quantization, dtype: str) -> Array:

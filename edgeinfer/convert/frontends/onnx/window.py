@@ -114,8 +114,10 @@ def kernel_shape(op: Operation, weights: tuple[int, ...] | None = None) -> Pair:
         if declared is not None and declared != weights[2:]:
             raise Unsupported(f"its kernel_shape is {list(declared)}, its weights {list(weights)}")
         return as_pair(weights[2:], 1)
-    if declared is None or min(declared, default=0) < 1:
-        raise Unsupported(f"its kernel_shape is {declared}")
+    if declared is None:
+        raise Unsupported("it has no kernel_shape")
+    if min(declared, default=0) < 1:
+        raise Unsupported(f"its kernel_shape is {list(declared)}")
     if len(declared) != len(op.shape(0)) - 2:
         raise Unsupported(f"its kernel_shape is {list(declared)} for input {list(op.shape(0))}")
     return as_pair(declared, 1)
