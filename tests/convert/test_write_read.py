@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -449,3 +451,14 @@ def test_any_bytes_give_a_result_or_a_clear_error(noise: bytes, position: int) -
             read_model(candidate)
         except ModelFileError as error:
             assert str(error)
+
+
+def test_reading_needs_numpy_only(repo_root: Path) -> None:
+    """`inspect` and `plan` work on a device, where no extra is installed."""
+    code = "import edgeinfer.convert.read, edgeinfer.convert.draw, sys; print(*sys.modules)"
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=repo_root, capture_output=True, text=True, check=True
+    )
+    loaded = {name.partition(".")[0] for name in found.stdout.split()}
+    assert "numpy" in loaded
+    assert loaded.isdisjoint({"onnx", "tflite", "flatbuffers", "google", "matplotlib", "numba"})
