@@ -41,6 +41,10 @@ class Peer(Protocol):
         """Outputs in the model's order."""
         ...
 
+    def invoke(self) -> None:
+        """Run again on the inputs of the last run."""
+        ...
+
 
 class LiteRT:
     """LiteRT's interpreter, one thread."""
@@ -64,6 +68,10 @@ class LiteRT:
         self._interpreter.invoke()
         return [self._interpreter.get_tensor(index) for index in self._outputs]
 
+    def invoke(self) -> None:
+        """Run again on the inputs of the last run."""
+        self._interpreter.invoke()
+
 
 class OnnxRuntime:
     """onnxruntime on the CPU, one thread, default optimisations."""
@@ -83,7 +91,12 @@ class OnnxRuntime:
 
     def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Outputs in the model's order."""
-        return list(self._session.run(None, dict(zip(self._names, inputs, strict=True))))
+        self._last = dict(zip(self._names, inputs, strict=True))
+        return list(self._session.run(None, self._last))
+
+    def invoke(self) -> None:
+        """Run again on the inputs of the last run."""
+        self._session.run(None, self._last)
 
 
 def peer_for(path: Path, *, delegate: bool = True) -> Peer:
