@@ -179,9 +179,6 @@ def test_average_pool(geometry, ceil_mode, include_pad, dtype, seed) -> None:
         count_include_pad=int(include_pad),
         **attrs,
     )
-    if frontend.read(model, "model").problems:
-        assert ceil_mode and include_pad
-        return
     check(model, fill(x, seed), steps=1)
 
 

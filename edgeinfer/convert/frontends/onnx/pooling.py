@@ -1,4 +1,4 @@
-"""AveragePool, MaxPool, global pools, Resize and Upsample."""
+"""AveragePool, MaxPool, global pools and Resize."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from edgeinfer.convert.graph import Tensor
+
 from .operation import Handler, Operation
 from .values import Unsupported
-from .window import Window, image_size, kernel_shape, window
+from .window import Window, explicit_pads, image_size, kernel_shape, window
 
 
 def average_pool(op: Operation) -> None:
@@ -18,23 +20,43 @@ def average_pool(op: Operation) -> None:
     win = window(op, kernel)
     if win.dilations != (1, 1):
         raise Unsupported(f"an average over a window with dilations {list(win.dilations)}")
-    include_pad = bool(op.integer("count_include_pad", 0)) and any(win.pads)
-    if include_pad and win.overhangs:
-        raise Unsupported(
-            "it counts padding (count_include_pad) and has windows that leave it (ceil_mode)",
-            "export the pool with one of the two",
-        )
     _check_windows(op, kernel, win)
+    image, pads = op.image(x), win.pads
+    include_pad = bool(op.integer("count_include_pad", 0)) and any(pads)
+    if include_pad and win.overhangs:
+        # The padding counts, what lies behind it does not: so the padding becomes pixels.
+        image, pads = _with_padding(op, image, win)
+        include_pad = False
     op.compute(
         "avg_pool2d",
-        [op.image(x)],
+        [image],
         (*x.shape[:2], *win.size[-(len(x.shape) - 2) :]),
         image=True,
         kernel=kernel,
         strides=win.strides,
-        pads=win.pads,
+        pads=pads,
         count_include_pad=include_pad,
     )
+
+
+def _with_padding(
+    op: Operation, image: Tensor, win: Window
+) -> tuple[Tensor, tuple[int, int, int, int]]:
+    """The image with the pads of the file around it, and the pads that are left of the window's."""
+    (top, left), (bottom, right) = explicit_pads(op)
+    if any((top, left, bottom, right)):
+        n, height, width, channels = image.shape
+        image = op.step(
+            "pad",
+            [image],
+            (n, height + top + bottom, width + left + right, channels),
+            "padded",
+            before=(0, top, left, 0),
+            after=(0, bottom, right, 0),
+            mode="constant",
+            value=0.0,
+        )
+    return image, (0, 0, win.pads[2] - bottom, win.pads[3] - right)
 
 
 def max_pool(op: Operation) -> None:
@@ -95,7 +117,7 @@ def resize(op: Operation) -> None:
             f"it resizes with mode {mode!r}; nearest and linear are available",
             "export the model with nearest or linear resizing",
         )
-    is_old = op.node.op == "Upsample" or op.version < 11
+    is_old = op.version < 11
     coordinates = "asymmetric"
     if not is_old:
         coordinates = op.text("coordinate_transformation_mode", "half_pixel")
@@ -162,5 +184,4 @@ HANDLERS: dict[str, Handler] = {
     "GlobalMaxPool": _global_pool("reduce_max"),
     "MaxPool": max_pool,
     "Resize": resize,
-    "Upsample": resize,
 }
