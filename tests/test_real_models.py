@@ -1,4 +1,4 @@
-"""The bars of the project on trained models: RAM, the peer runtime's bits, accuracy, determinism."""
+"""The bars on trained models: RAM, the peer runtime's bits, accuracy, determinism."""
 
 from __future__ import annotations
 

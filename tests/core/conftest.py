@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
+from edgeinfer._ffi import library_path
+
 Compile = Callable[..., Path]
+Calls = tuple[int, ...]
+CountAllocations = Callable[[Mapping[str, tuple[int, bytes]]], dict[str, Calls]]
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +43,30 @@ def compile_c(repo_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Comp
         return result
 
     return compile_
+
+
+@pytest.fixture
+def count_allocations(compile_c: Compile, repo_root: Path, tmp_path: Path) -> CountAllocations:
+    """Run .edge files so many times each; calls to open, to bind, to run, and to close, by name."""
+    if platform.libc_ver()[0] != "glibc":
+        pytest.skip("counts the GNU C library's calls")
+    library = library_path()
+    program = compile_c(
+        "count_allocations",
+        repo_root / "tests" / "core" / "count_allocations.c",
+        library,
+        f"-Wl,-rpath,{library.parent}",
+    )
+
+    def count(files: Mapping[str, tuple[int, bytes]]) -> dict[str, Calls]:
+        command: list[str | Path] = [program]
+        for name, (runs, data) in files.items():
+            path = tmp_path / f"{name}.edge"
+            path.write_bytes(data)
+            command += [str(runs), path]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        lines = done.stdout.splitlines()
+        return dict(zip(files, (tuple(map(int, line.split())) for line in lines), strict=True))
+
+    return count

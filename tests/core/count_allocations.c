@@ -1,9 +1,11 @@
-// Counts what a model and its sessions allocate: count_allocations MODEL.edge RUNS
+// Counts what models and their sessions allocate: count_allocations {RUNS MODEL.edge}...
 //
 // The program's own malloc and its relatives take the place of the C library's, for the library under
-// test too. Prints the numbers of calls while the model is opened, sized and bound, run, and closed.
+// test too. Prints, in a line per model, the numbers of calls while it is opened, sized and bound, run,
+// and closed.
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "edgeinfer.h"
 
@@ -49,18 +51,15 @@ static void must(ei_status status) {
     }
 }
 
-int main(int argc, char **argv) {
-    static _Alignas(64) unsigned char memory[1 << 20];
+static void count(const char *path, long runs) {
+    static _Alignas(64) unsigned char memory[4 << 20];
     ei_model *model;
     ei_session *session;
     size_t bytes;
-    if (argc != 3) {
-        return 2;
-    }
-    const long runs = atol(argv[2]);
+    memset(memory, 0, sizeof memory); // what the model before left may not be in range as an index
 
     const long at_start = taken, freed_at_start = freed;
-    must(ei_model_open(argv[1], &model));
+    must(ei_model_open(path, &model));
     const long opened = taken;
     must(ei_session_size(model, 0, NULL, &bytes));
     must(ei_session_init(model, 0, NULL, memory, sizeof memory, &session));
@@ -73,5 +72,14 @@ int main(int argc, char **argv) {
     const long closed = freed;
     printf("%ld %ld %ld %ld\n", opened - at_start, bound - opened, ran - bound,
            closed - freed_at_start);
+}
+
+int main(int argc, char **argv) {
+    if (argc < 3 || argc % 2 == 0) {
+        return 2;
+    }
+    for (int i = 1; i < argc; i += 2) {
+        count(argv[i + 1], atol(argv[i]));
+    }
     return 0;
 }

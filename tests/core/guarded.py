@@ -3,21 +3,26 @@
     python -m tests.core.guarded end|begin MODEL.edge...
 
 A process of its own, because a byte too far ends it. Prints the CRC-32 of each model's outputs.
+`checksums` starts it.
 """
 
 from __future__ import annotations
 
 import ctypes
 import mmap
+import subprocess
 import sys
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from edgeinfer._ffi import ffi, lib
 from tests.core.c_api import OpenModel, ok, pointers, run
+from tests.core.edge_file import EdgeFile
 
+ROOT = Path(__file__).resolve().parents[2]
 PAGE = mmap.PAGESIZE
 PROT_NONE = 0
 
@@ -66,6 +71,24 @@ def checksum(data: bytes, at_end: bool) -> int:
     return zlib.crc32(b"".join(output.tobytes() for output in outputs))
 
 
+def checksums(edge: str, files: Mapping[str, bytes], folder: Path) -> dict[str, int]:
+    """Run .edge files in a process with guards at one edge, "begin" or "end"; CRC-32 by name."""
+    paths = []
+    for name, data in files.items():
+        file = EdgeFile(data)
+        while len(file.build()) % 16 != 0:  # so that it is aligned although it ends with a page
+            file.sections[10] += b" "
+        paths.append(folder / f"{name}.edge")
+        paths[-1].write_bytes(file.build())
+    command = [sys.executable, "-m", "tests.core.guarded", edge, *paths]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (
+        f"after {done.stdout.count(chr(10))} of {list(files)}: "
+        f"{done.stderr or f'ended by signal {-done.returncode}'}"
+    )
+    return dict(zip(files, map(int, done.stdout.split()), strict=True))
+
+
 if __name__ == "__main__":
     for name in sys.argv[2:]:
-        print(checksum(Path(name).read_bytes(), sys.argv[1] == "end"))
+        print(checksum(Path(name).read_bytes(), sys.argv[1] == "end"), flush=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import signal
 import subprocess
 import sys
@@ -14,11 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeinfer._ffi import ffi, lib, library_path
+from edgeinfer._ffi import ffi, lib
 from edgeinfer.budget import session_bytes_of
 from edgeinfer.convert.program import Operation, Value
 from tests.core.c_api import NULL, OpenModel, ok, own_buffer, pointer, pointers, refused, run
-from tests.core.edge_file import EdgeFile, aligned
+from tests.core.conftest import CountAllocations
+from tests.core.edge_file import aligned
+from tests.core.guarded import checksums
 from tests.core.programs import (
     ROW_BYTES,
     ROWS,
@@ -81,26 +82,11 @@ def test_the_size_is_the_formula(name: str) -> None:
     )
 
 
-def run_guarded(repo_root: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, *arguments]
-    return subprocess.run(command, cwd=repo_root, capture_output=True, text=True, check=False)
-
-
 @pytest.mark.parametrize("edge", ["begin", "end"])
-def test_no_byte_beside_its_memory_is_touched(edge: str, tmp_path: Path, repo_root: Path) -> None:
-    paths = []
-    for name, draft in DRAFTS.items():
-        file = EdgeFile(draft().write())
-        while len(file.build()) % 16 != 0:  # so that it is aligned although it ends with a page
-            file.sections[10] += b" "
-        paths.append(tmp_path / f"{name}.edge")
-        paths[-1].write_bytes(file.build())
-    done = run_guarded(repo_root, "-m", "tests.core.guarded", edge, *paths)
-    assert done.returncode == 0, done.stderr or f"ended by signal {-done.returncode}"
-    checksums = [int(line) for line in done.stdout.split()]
-    assert len(checksums) == len(DRAFTS)
+def test_no_byte_beside_its_memory_is_touched(edge: str, tmp_path: Path) -> None:
+    found = checksums(edge, {name: draft().write() for name, draft in DRAFTS.items()}, tmp_path)
     x = np.random.default_rng(1).integers(0, 256, x_bytes()).astype(np.uint8).view(np.int8)
-    assert checksums[list(DRAFTS).index("chain")] == zlib.crc32(chain_of(x).tobytes())
+    assert found["chain"] == zlib.crc32(chain_of(x).tobytes())
 
 
 @pytest.mark.parametrize(("edge", "offset"), [("begin", -1), ("end", 100)])
@@ -109,26 +95,12 @@ def test_the_guards_are_real(edge: str, offset: int, repo_root: Path) -> None:
         "import ctypes; from tests.core.guarded import take; "
         f"block = take(100, {edge == 'end'}); ctypes.string_at(block.ctypes.data + {offset}, 1)"
     )
-    assert run_guarded(repo_root, "-c", code).returncode == -signal.SIGSEGV
+    done = subprocess.run([sys.executable, "-c", code], cwd=repo_root, check=False)
+    assert done.returncode == -signal.SIGSEGV
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="counts the GNU C library's calls")
-def test_ten_thousand_runs_allocate_nothing(
-    tmp_path: Path, repo_root: Path, compile_c: Callable[..., Path]
-) -> None:
-    library = library_path()
-    program = compile_c(
-        "count_allocations",
-        repo_root / "tests" / "core" / "count_allocations.c",
-        library,
-        f"-Wl,-rpath,{library.parent}",
-    )
-    path = tmp_path / "ring.edge"
-    path.write_bytes(ring().write())
-    done = subprocess.run([program, path, "10000"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    opened, bound, ran, freed = map(int, done.stdout.split())
-    assert (opened, bound, ran, freed) == (1, 0, 0, 1)
+def test_ten_thousand_runs_allocate_nothing(count_allocations: CountAllocations) -> None:
+    assert count_allocations({"ring": (10_000, ring().write())}) == {"ring": (1, 0, 0, 1)}
 
 
 @pytest.mark.parametrize("short", [1, 64])
