@@ -161,6 +161,21 @@ ei_status ei_model_metadata(const ei_model *model, const char **json, size_t *by
     return EI_OK;
 }
 
+ei_status ei_model_data(const ei_model *model, const void **data, size_t *bytes) {
+    if (model == NULL) {
+        return fail_null("model");
+    }
+    if (data == NULL) {
+        return fail_null("data");
+    }
+    if (bytes == NULL) {
+        return fail_null("bytes");
+    }
+    *data = model->data;
+    *bytes = model->bytes;
+    return EI_OK;
+}
+
 ei_status ei_model_plan(const ei_model *model, uint32_t program, ei_plan_info *info) {
     EI_TRY(check_program(model, program));
     if (info == NULL) {

@@ -13,6 +13,9 @@
 
 #define EI_TIER_VARIABLE "EDGEINFER_TIER"
 
+/// Bytes of ei_session_options in the first version of the header; `tier` was its last member.
+#define EI_FIRST_OPTIONS_BYTES (offsetof(ei_session_options, tier) + sizeof(const char *))
+
 const char *ei_tier_name(int index) {
     return ei_kernels_tier(index);
 }
@@ -82,9 +85,29 @@ static ei_status check_budget(const ei_model *model, const ei_program_record *pr
                    ei_op_find(peak->op)->name);
 }
 
+/// Copies the caller's options, which may be of an older header; members that it lacks are zero.
+static ei_status read_options(const ei_session_options *given, ei_session_options *options) {
+    if (given == NULL) {
+        return EI_OK;
+    }
+    const size_t bytes = given->struct_bytes;
+    if (bytes < EI_FIRST_OPTIONS_BYTES) {
+        return ei_fail(EI_ERROR_ARGUMENT,
+                       "options: struct_bytes is %zu, must be sizeof(ei_session_options), %zu",
+                       bytes, sizeof *options);
+    }
+    if (bytes > sizeof *options) {
+        return ei_fail(EI_ERROR_ARGUMENT,
+                       "options: struct_bytes is %zu, this library knows %zu: it is older than the "
+                       "edgeinfer.h that the program was compiled with, or struct_bytes is not set",
+                       bytes, sizeof *options);
+    }
+    memcpy(options, given, bytes);
+    return EI_OK;
+}
+
 static ei_status check_options(const ei_model *model, uint32_t program,
                                const ei_session_options *options, ei_session_plan *plan) {
-    static const ei_session_options defaults = {.struct_bytes = sizeof(ei_session_options)};
     if (model == NULL) {
         return ei_fail(EI_ERROR_ARGUMENT, "model is NULL");
     }
@@ -92,23 +115,19 @@ static ei_status check_options(const ei_model *model, uint32_t program,
         return ei_fail(EI_ERROR_ARGUMENT, "program is %" PRIu32 ", the model has %" PRIu32, program,
                        model->program_count);
     }
-    const ei_session_options *asked = options == NULL ? &defaults : options;
-    if (asked->struct_bytes != sizeof(ei_session_options)) {
-        return ei_fail(EI_ERROR_ARGUMENT,
-                       "options: struct_bytes is %zu, must be sizeof(ei_session_options), %zu",
-                       asked->struct_bytes, sizeof(ei_session_options));
-    }
-    if (asked->threads > 1) {
+    ei_session_options asked = {0};
+    EI_TRY(read_options(options, &asked));
+    if (asked.threads > 1) {
         return ei_fail(
             EI_ERROR_UNSUPPORTED,
             "options: threads is %" PRIu32
             ": this version runs a session on the calling thread; use 1, and one session "
             "per thread to run several at once",
-            asked->threads);
+            asked.threads);
     }
     plan->program = &model->programs[program];
-    if (asked->tier != NULL) {
-        EI_TRY(find_tier(asked->tier, "options: tier", &plan->kernels));
+    if (asked.tier != NULL) {
+        EI_TRY(find_tier(asked.tier, "options: tier", &plan->kernels));
     } else {
         EI_TRY(find_default_tier(&plan->kernels));
     }
@@ -117,7 +136,7 @@ static ei_status check_options(const ei_model *model, uint32_t program,
                        "a session needs %" PRIu64 " bytes, more than can be addressed",
                        plan->program->session_bytes);
     }
-    return check_budget(model, plan->program, asked->ram_budget);
+    return check_budget(model, plan->program, asked.ram_budget);
 }
 
 ei_status ei_session_size(const ei_model *model, uint32_t program,
@@ -127,7 +146,7 @@ ei_status ei_session_size(const ei_model *model, uint32_t program,
         return ei_fail(EI_ERROR_ARGUMENT, "bytes is NULL");
     }
     EI_TRY(check_options(model, program, options, &plan));
-    *bytes = (size_t)plan.program->session_bytes;
+    *bytes = (size_t)plan.program->session_bytes; // check_options saw that it fits
     return EI_OK;
 }
 

@@ -119,6 +119,9 @@ EI_API ei_status ei_model_output(const ei_model *model, uint32_t program, uint32
                                  ei_tensor_info *info);
 /// The metadata section: JSON, not zero-terminated.
 EI_API ei_status ei_model_metadata(const ei_model *model, const char **json, size_t *bytes);
+/// All bytes of the file as they were checked: the mapping, or what ei_model_init was given. Borrowed, valid as long as
+/// the model; the file at the path of ei_model_open may be another one by now.
+EI_API ei_status ei_model_data(const ei_model *model, const void **data, size_t *bytes);
 
 /// What a program needs, as planned at conversion.
 typedef struct ei_plan_info {
@@ -135,7 +138,9 @@ EI_API ei_status ei_model_plan(const ei_model *model, uint32_t program, ei_plan_
 
 // --- sessions -------------------------------------------------------------------------------------------------
 
-/// Options of a session; NULL stands for all zeros. Set struct_bytes to sizeof(ei_session_options).
+/// Options of a session; NULL stands for all zeros. Set struct_bytes to sizeof(ei_session_options). Later versions may
+/// append members: they take a struct of this size, what it lacks being zero, while a larger one than the library knows
+/// is refused. So a program runs with the library that it was compiled for and with newer ones.
 typedef struct ei_session_options {
     size_t struct_bytes;
     uint64_t

@@ -45,6 +45,9 @@ def test_every_function_that_can_fail_refuses_null(opened: OpenModel) -> None:
         (c.ei_model_metadata(NULL, name, size), "model"),
         (c.ei_model_metadata(opened.model, NULL, size), "json"),
         (c.ei_model_metadata(opened.model, name, NULL), "bytes"),
+        (c.ei_model_data(NULL, ffi.new("const void **"), size), "model"),
+        (c.ei_model_data(opened.model, NULL, size), "data"),
+        (c.ei_model_data(opened.model, ffi.new("const void **"), NULL), "bytes"),
         (c.ei_model_plan(NULL, 0, plan), "model"),
         (c.ei_model_plan(opened.model, 0, NULL), "info"),
         (c.ei_session_size(NULL, 0, NULL, size), "model"),
@@ -114,6 +117,12 @@ def test_what_the_model_says_of_itself(opened: OpenModel) -> None:
     assert bytes(ffi.buffer(json[0], size[0])) == b'{"made":"by hand"}'
 
 
+def test_the_file_s_bytes_are_lent_not_copied(opened: OpenModel) -> None:
+    data, size = ffi.new("const void **"), ffi.new("size_t *")
+    ok(lib().ei_model_data(opened.model, data, size))
+    assert (data[0], size[0]) == (pointer(opened.data), opened.data.nbytes)
+
+
 def test_a_model_in_memory_must_be_aligned(opened: OpenModel) -> None:
     size, model = ffi.new("size_t *"), ffi.new("ei_model **")
     moved = aligned(bytes(8) + opened.data.tobytes())[8:]
@@ -151,9 +160,32 @@ def session_size(opened: OpenModel, asked: Any) -> int:
     return code
 
 
-@pytest.mark.parametrize("size", [0, 8, 1000])
-def test_options_of_another_size_are_refused(opened: OpenModel, size: int) -> None:
-    refused(session_size(opened, options(struct_bytes=size)), ARGUMENT, f"struct_bytes is {size}")
+FIRST_OPTIONS_BYTES = ffi.offsetof("ei_session_options", "tier") + ffi.sizeof("char *")
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        (0, "must be sizeof"),
+        (8, "must be sizeof"),
+        (FIRST_OPTIONS_BYTES - 1, "must be sizeof"),
+        (ffi.sizeof("ei_session_options") + 1, "it is older than the edgeinfer.h"),
+        (2**40, "it is older than the edgeinfer.h"),
+    ],
+)
+def test_options_of_another_size_are_refused(opened: OpenModel, size: int, words: str) -> None:
+    code = session_size(opened, options(struct_bytes=size))
+    refused(code, ARGUMENT, f"struct_bytes is {size}", words)
+
+
+def test_options_of_the_first_header_are_read_and_nothing_behind_them(opened: OpenModel) -> None:
+    raw = aligned(b"\xff" * 256)
+    made = ffi.cast("ei_session_options *", pointer(raw))
+    raw[:FIRST_OPTIONS_BYTES] = 0
+    made.struct_bytes, made.ram_budget = FIRST_OPTIONS_BYTES, opened.session_bytes()
+    ok(session_size(opened, made))
+    made.ram_budget -= 1
+    refused(session_size(opened, made), "EI_ERROR_BUDGET", "1 too few")
 
 
 def test_more_than_one_thread_is_not_supported(opened: OpenModel) -> None:
