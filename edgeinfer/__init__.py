@@ -4,6 +4,10 @@
 >>> model.run(x)
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from edgeinfer.errors import (
     BudgetError,
     ConversionError,
@@ -12,13 +16,17 @@ from edgeinfer.errors import (
     LibraryError,
     MissingExtraError,
     ModelFileError,
+    ModelNotFoundError,
     ModelReadError,
     ModelVersionError,
     TierError,
     UnsupportedError,
 )
-from edgeinfer.model import Model, PlanInfo, load
+from edgeinfer.model import Model, load
 from edgeinfer.session import Session, TensorInfo
+
+if TYPE_CHECKING:
+    from edgeinfer.plan_info import PlanInfo
 
 __all__ = [
     "BudgetError",
@@ -29,6 +37,7 @@ __all__ = [
     "MissingExtraError",
     "Model",
     "ModelFileError",
+    "ModelNotFoundError",
     "ModelReadError",
     "ModelVersionError",
     "PlanInfo",
@@ -40,9 +49,13 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> str:
+def __getattr__(name: str) -> object:
     if name == "__version__":  # the C core was built with the package's version; ask it
         from edgeinfer._ffi import lib, text
 
         return text(lib().ei_version())
+    if name == "PlanInfo":  # who only runs models does not pay for it
+        from edgeinfer.plan_info import PlanInfo
+
+        return PlanInfo
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import cache
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeinfer.errors import (
     BudgetError,
@@ -19,21 +18,54 @@ from edgeinfer.errors import (
     UnsupportedError,
 )
 
-try:
-    from edgeinfer._cdefs import ffi as ffi
-except ImportError as error:
-    raise LibraryError(
-        "edgeinfer was not built: edgeinfer/_cdefs.py is missing. "
-        "Install it with pip: `pip install .` in a clone builds it"
-    ) from error
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class _NotBuilt:
+    """In the place of cffi's declarations where they are missing: says so when one is used.
+
+    Importing edgeinfer works without them, so that `edgeinfer doctor` can tell what is wrong.
+    """
+
+    def __init__(self, reason: ImportError) -> None:
+        self._reason = reason
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if self._reason.name == "edgeinfer._cdefs":
+            problem = "edgeinfer was not built: edgeinfer/_cdefs.py is missing"
+        else:
+            problem = f"edgeinfer's C declarations cannot be used: {self._reason}"
+        raise LibraryError(
+            f"{problem}. Install it with pip: `pip install .` in a clone builds it"
+        ) from self._reason
+
+
+def _declarations() -> Any:
+    try:
+        from edgeinfer._cdefs import ffi
+    except ImportError as error:
+        return _NotBuilt(error)
+    return ffi
+
+
+ffi = _declarations()
 
 _LIBRARY_NAME = "libedgeinfer.so"
 
 
 def library_path() -> Path:
     """Where the C library is looked for: EDGEINFER_LIBRARY, or beside this file."""
+    from pathlib import Path
+
+    return Path(_library_file())
+
+
+def _library_file() -> str:
     override = os.environ.get("EDGEINFER_LIBRARY")
-    return Path(override) if override else Path(__file__).with_name(_LIBRARY_NAME)
+    return override or os.path.join(os.path.dirname(__file__), _LIBRARY_NAME)
 
 
 @cache
@@ -43,16 +75,16 @@ def lib() -> Any:
     Raises
     ------
     LibraryError
-        It is missing or cannot be loaded.
+        It is missing or cannot be loaded, or edgeinfer was not built.
     """
-    path = library_path()
-    if not path.is_file():
+    path = _library_file()
+    if not os.path.isfile(path):
         raise LibraryError(
             f"the C library {path} is missing; reinstall edgeinfer, or set EDGEINFER_LIBRARY to a "
             f"{_LIBRARY_NAME} of the same version"
         )
     try:
-        return ffi.dlopen(str(path))
+        return ffi.dlopen(path)
     except OSError as error:
         raise LibraryError(f"the C library {path} cannot be loaded: {error}") from error
 

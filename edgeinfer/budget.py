@@ -5,7 +5,10 @@ The constants are those of `csrc/model/format.h`; a test holds the two against e
 
 from __future__ import annotations
 
+import operator
 import re
+
+from edgeinfer.errors import InputError
 
 SESSION_FIXED_BYTES = 256
 SESSION_NODE_BYTES = 32
@@ -22,7 +25,7 @@ _UNITS = {
     "mib": 1024**2,
     "gib": 1024**3,
 }
-_AMOUNT = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-z]*)\s*", re.IGNORECASE)
+_AMOUNT = r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-z]*)\s*"
 
 
 def align_up(size: int, alignment: int) -> int:
@@ -58,23 +61,36 @@ def parse_bytes(amount: int | str) -> int:
 
     Raises
     ------
-    ValueError
-        The amount is negative, or not written in one of these ways.
+    InputError
+        The amount is negative, of another type, or not written in one of these ways.
     """
-    if isinstance(amount, int):
-        if amount < 0:
-            raise ValueError(f"an amount of memory cannot be negative: {amount}")
-        return amount
-    match = _AMOUNT.fullmatch(amount)
+    if not isinstance(amount, str):
+        return _whole_bytes(amount)
+    match = re.fullmatch(_AMOUNT, amount, re.IGNORECASE)
     unit = match[2].lower() if match else ""
     if match is None or unit not in _UNITS:
-        raise ValueError(
+        raise InputError(
             f"{amount!r} is not an amount of memory; write bytes, or a number with "
             "kB, MB, GB, KiB, MiB or GiB, as in '96KiB'"
         )
     whole, _, fraction = match[1].partition(".")
     scale: int = 10 ** len(fraction)
     return int(whole + fraction) * _UNITS[unit] // scale
+
+
+def _whole_bytes(amount: int) -> int:
+    """Any integer type, NumPy's too, but neither True nor 1e6: these are mistakes more often."""
+    try:
+        size = operator.index(amount)
+    except TypeError:
+        size = None
+    if size is None or isinstance(amount, bool):
+        raise InputError(
+            f"{amount!r} is not an amount of memory; write bytes as an int, or text such as '96KiB'"
+        )
+    if size < 0:
+        raise InputError(f"an amount of memory cannot be negative: {size}")
+    return size
 
 
 def format_bytes(size: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 
@@ -18,12 +18,16 @@ class ModelReadError(EdgeInferError, OSError):
     """A model file cannot be opened, read or mapped."""
 
 
+class ModelNotFoundError(ModelReadError, FileNotFoundError):
+    """There is no file at the path of a model."""
+
+
 class ModelVersionError(ModelFileError):
     """A file's format version is one that this library does not read."""
 
 
 class InputError(EdgeInferError, ValueError):
-    """What was given to `run` does not fit the model: name, dtype, shape or value."""
+    """What was given to `load` or `run` is not what it takes: kind, name, dtype, shape or value."""
 
 
 class BudgetError(EdgeInferError, MemoryError):
@@ -50,8 +54,12 @@ class MissingExtraError(EdgeInferError, ImportError):
             f"{what} needs the Python package {module!r}; "
             f"install it with: pip install 'edgeinfer[{extra}]'"
         )
+        self.what = what
         self.module = module
         self.extra = extra
+
+    def __reduce__(self) -> tuple[Callable[..., Exception], tuple[Any, ...]]:
+        return type(self), (self.what, self.module, self.extra)
 
 
 class ConversionError(EdgeInferError, ValueError):
@@ -63,4 +71,8 @@ class ConversionError(EdgeInferError, ValueError):
     def __init__(self, message: str, problems: Sequence[Any] = ()) -> None:
         listed = "".join(f"\n  {problem}" for problem in problems)
         super().__init__(message + listed)
+        self._message = message
         self.problems = tuple(problems)
+
+    def __reduce__(self) -> tuple[Callable[..., Exception], tuple[Any, ...]]:
+        return type(self), (self._message, self.problems)

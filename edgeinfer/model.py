@@ -2,64 +2,29 @@
 
 from __future__ import annotations
 
+import operator
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edgeinfer._ffi import check, ffi, lib, text
 from edgeinfer.budget import parse_bytes
-from edgeinfer.errors import EdgeInferError, MissingExtraError
-from edgeinfer.session import Array, Session, SessionOptions, TensorInfo
+from edgeinfer.errors import EdgeInferError, InputError, ModelFileError, ModelNotFoundError
+from edgeinfer.session import Session, SessionOptions, TensorInfo
+from edgeinfer.source_format import HEAD_BYTES, source_format
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from edgeinfer.convert.model_file import FileProgram
+    from edgeinfer.plan_info import PlanInfo, PlannedBuffer
+    from edgeinfer.session import Array
 
 _ALIGNMENT = 64
+_MAX_THREADS = 2**32 - 1  # what ei_session_options can say
 _DTYPES = {1: "int8", 2: "uint8", 3: "int16", 4: "int32", 5: "int64", 6: "float32", 7: "bool"}
-_SOURCE_SUFFIXES = {".tflite", ".onnx"}
-_TFLITE_IDENTIFIER = b"TFL3"  # bytes 4 to 7 of a .tflite file
-
-
-@dataclass(frozen=True)
-class PeakStep:
-    """The step at which the arena is fullest."""
-
-    index: int
-    node: str
-    operator: str
-
-    def __str__(self) -> str:
-        return f"step {self.index}, {self.node!r} ({self.operator})"
-
-
-@dataclass(frozen=True)
-class PlannedBuffer:
-    """A range of the arena, in bytes, and the steps (inclusive) during which it is in use."""
-
-    offset: int
-    nbytes: int
-    first_step: int
-    last_step: int
-    tensors: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class PlanInfo:
-    """What a session needs, in bytes, as planned at conversion: the same on every CPU.
-
-    `session_bytes` is everything: arena (activations, graph inputs and outputs included), state
-    that outlives a run, and bookkeeping. `weights_bytes` are read in place from the file.
-    """
-
-    arena_bytes: int
-    state_bytes: int
-    session_bytes: int
-    weights_bytes: int
-    peak_step: PeakStep
-    buffers: tuple[PlannedBuffer, ...] = field(repr=False)
 
 
 class ModelHandle:
@@ -84,6 +49,8 @@ class ModelHandle:
         self.inputs = tuple(self._tensor(lib().ei_model_input, i) for i in range(count))
         count = lib().ei_model_output_count(self.pointer, self.program)
         self.outputs = tuple(self._tensor(lib().ei_model_output, i) for i in range(count))
+        _require_unique(self.inputs, f"{name}: inputs")
+        _require_unique(self.outputs, f"{name}: outputs")
 
     def _tensor(self, getter: Any, index: int) -> TensorInfo:
         info = ffi.new("ei_tensor_info *")
@@ -96,11 +63,41 @@ class ModelHandle:
             zero_point=info.zero_point,
         )
 
-    def metadata(self) -> bytes:
-        """The metadata section: JSON."""
+    def metadata(self) -> dict[str, Any]:
+        """The metadata section, which the C core hands on without reading it."""
+        import json
+
         pointer, size = ffi.new("const char **"), ffi.new("size_t *")
         check(lib().ei_model_metadata(self.pointer, pointer, size))
-        return bytes(ffi.buffer(pointer[0], size[0]))
+        try:
+            found = json.loads(bytes(ffi.buffer(pointer[0], size[0])).decode())
+        except (ValueError, RecursionError) as error:
+            raise ModelFileError(f"{self.name}: metadata is not JSON: {error}") from error
+        if not isinstance(found, dict):
+            raise ModelFileError(f"{self.name}: metadata is not a JSON object")
+        return found
+
+    def plan(self) -> PlanInfo:
+        """The plan's sizes from the C core, its buffers from the file's bytes."""
+        from edgeinfer.convert.read import read_model  # an independent reader; light
+        from edgeinfer.plan_info import PeakStep, PlanInfo
+
+        info = ffi.new("ei_plan_info *")
+        check(lib().ei_model_plan(self.pointer, self.program, info))
+        # Not from the path, where another file may lie by now. Nothing of the result points into
+        # these bytes, which go with the handle.
+        data, size = ffi.new("const void **"), ffi.new("size_t *")
+        check(lib().ei_model_data(self.pointer, data, size))
+        contents = memoryview(ffi.buffer(ffi.cast("const char *", data[0]), size[0]))
+        program = read_model(contents).programs[self.program]
+        return PlanInfo(
+            arena_bytes=info.arena_bytes,
+            state_bytes=info.state_bytes,
+            session_bytes=info.session_bytes,
+            weights_bytes=info.weights_bytes,
+            peak_step=PeakStep(info.peak_step, text(info.peak_node), text(info.peak_operator)),
+            buffers=tuple(_planned_buffers(program)),
+        )
 
 
 class Model:
@@ -114,45 +111,31 @@ class Model:
         Name, shape, dtype, scale and zero point, in the source model's order.
     """
 
-    def __init__(
-        self,
-        handle: ModelHandle,
-        data: str | Array,
-        options: SessionOptions,
-    ) -> None:
+    def __init__(self, handle: ModelHandle, options: SessionOptions) -> None:
         self._handle: ModelHandle | None = handle
-        self._data = data
         self._options = options
+        self._plan: PlanInfo | None = None
+        self._metadata: dict[str, Any] | None = None
         self.name = handle.name
         self.inputs = handle.inputs
         self.outputs = handle.outputs
         self._session = self.session()
 
-    @cached_property
+    @property
     def plan(self) -> PlanInfo:
         """The memory plan: exact bytes, the step that peaks, and a table of buffers."""
-        from edgeinfer.convert.read import read_model  # an independent reader; light
-
         handle = self._open()
-        info = ffi.new("ei_plan_info *")
-        check(lib().ei_model_plan(handle.pointer, handle.program, info))
-        program = read_model(self._bytes()).programs[handle.program]
-        return PlanInfo(
-            arena_bytes=info.arena_bytes,
-            state_bytes=info.state_bytes,
-            session_bytes=info.session_bytes,
-            weights_bytes=info.weights_bytes,
-            peak_step=PeakStep(info.peak_step, text(info.peak_node), text(info.peak_operator)),
-            buffers=tuple(_planned_buffers(program)),
-        )
+        if self._plan is None:
+            self._plan = handle.plan()
+        return self._plan
 
-    @cached_property
+    @property
     def metadata(self) -> dict[str, Any]:
         """What the converter wrote about the model: its source, labels, quantisation report."""
-        import json
-
-        result: dict[str, Any] = json.loads(self._open().metadata())
-        return result
+        handle = self._open()
+        if self._metadata is None:
+            self._metadata = handle.metadata()
+        return self._metadata
 
     @property
     def tier(self) -> str:
@@ -183,6 +166,7 @@ class Model:
         self._session.close()
 
     def __enter__(self) -> Model:
+        self._open()
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -200,11 +184,6 @@ class Model:
             raise EdgeInferError(f"model {self.name!r} is closed")
         return self._handle
 
-    def _bytes(self) -> bytes:
-        return (
-            Path(self._data).read_bytes() if isinstance(self._data, str) else self._data.tobytes()
-        )
-
 
 def load(
     source: str | os.PathLike[str] | bytes | bytearray | memoryview,
@@ -221,7 +200,7 @@ def load(
         An .edge file (mapped, not copied), or the bytes of one (copied). A .tflite or .onnx model
         is converted in memory first, which needs the `convert` extra.
     ram_budget : bytes as int, or text such as "96KiB"
-        Refuse the model when a session needs more.
+        Refuse the model when a session needs more. None sets no limit; no model meets 0.
     threads : int
         Threads per session. This version runs a session on the calling thread: 1.
     tier : str
@@ -229,8 +208,10 @@ def load(
 
     Raises
     ------
-    FileNotFoundError, ModelReadError, ModelFileError, ModelVersionError
+    ModelNotFoundError, ModelReadError, ModelFileError, ModelVersionError
         The file is not there, cannot be read, is damaged, or is of an unknown version.
+    InputError
+        An argument is not of a kind or value that this function takes.
     BudgetError
         The session needs more than ram_budget; names the step that peaks and the shortfall.
     TierError
@@ -238,38 +219,79 @@ def load(
     ConversionError, MissingExtraError
         The source model cannot be converted, or the extra for it is not installed.
     """
-    if threads < 1:
-        raise ValueError(f"threads is {threads}; it must be 1 or more")
-    budget = None if ram_budget is None else parse_bytes(ram_budget)
-    data: str | Array
+    options = SessionOptions(
+        None if ram_budget is None else parse_bytes(ram_budget),
+        _checked_threads(threads),
+        _checked_tier(tier),
+    )
     if isinstance(source, (bytes, bytearray, memoryview)):
-        name = "<bytes>"
-        raw = bytes(source)
-        data = _aligned(_convert(raw, name) if _looks_like_source(raw) else raw)
+        name, raw = "<bytes>", bytes(source)
+        is_source = source_format(raw[:HEAD_BYTES]) is not None
+        handle = ModelHandle(_aligned(_convert(raw) if is_source else raw), name)
     else:
-        path = Path(source)
-        name = path.name
-        if not path.exists():
-            raise FileNotFoundError(f"no such model file: {path}")
-        if path.suffix.lower() in _SOURCE_SUFFIXES:
-            data = _aligned(_convert(path, name))
-        else:
-            data = str(path)
-    handle = ModelHandle(data, name)
-    return Model(handle, data, SessionOptions(budget, threads, tier))
+        path = _checked_path(source)
+        name = os.path.basename(path)
+        is_source = source_format(_head_of(path), os.path.splitext(name)[1].lower()) is not None
+        handle = ModelHandle(_aligned(_convert(path)) if is_source else path, name)
+    return Model(handle, options)
 
 
-def _looks_like_source(raw: bytes) -> bool:
-    # An ONNX file starts with the protobuf field ir_version, a small varint.
-    return raw[4:8] == _TFLITE_IDENTIFIER or raw[:1] == b"\x08"
-
-
-def _convert(source: bytes | Path, name: str) -> bytes:
+def _checked_threads(threads: int) -> int:
     try:
-        from edgeinfer.convert import convert
-    except MissingExtraError as error:
-        raise error from None
+        count = operator.index(threads)
+    except TypeError:
+        raise InputError(f"threads is {threads!r}; it must be an int") from None
+    if isinstance(threads, bool) or not 1 <= count <= _MAX_THREADS:
+        raise InputError(f"threads is {threads}; it must be 1 or more, and below 2**32")
+    return count
+
+
+def _checked_tier(tier: str | None) -> str | None:
+    if tier is not None and (not isinstance(tier, str) or "\0" in tier):
+        raise InputError(f"tier is {tier!r}; it must be a name as text, such as 'scalar', or None")
+    return tier
+
+
+def _checked_path(source: str | os.PathLike[str]) -> str:
+    try:
+        path = os.fspath(source)
+    except TypeError:
+        path = None
+    if not isinstance(path, str):
+        raise InputError(f"a model is a path or bytes, not {type(source).__name__}")
+    try:
+        os.stat(path)
+    except (FileNotFoundError, ValueError):  # ValueError: a zero byte, which no path can hold
+        raise ModelNotFoundError(f"no such model file: {path!r}") from None
+    except OSError:
+        pass  # it is out of reach: the C core says why when it opens it
+    return path
+
+
+def _head_of(path: str) -> bytes:
+    """The first bytes of a regular file; none where it cannot be read, which the C core reports."""
+    if not os.path.isfile(path):  # opening a pipe would wait for somebody to write to it
+        return b""
+    try:
+        with open(path, "rb") as file:
+            return file.read(HEAD_BYTES)
+    except OSError:
+        return b""
+
+
+def _convert(source: str | bytes) -> bytes:
+    from edgeinfer.convert import convert
+
     return convert(source).data
+
+
+def _require_unique(tensors: Sequence[TensorInfo], what: str) -> None:
+    """Inputs and outputs go by name, so that two of one name could not be told apart."""
+    seen: set[str] = set()
+    for info in tensors:
+        if info.name in seen:
+            raise ModelFileError(f"{what}: more than one is called {info.name!r}")
+        seen.add(info.name)
 
 
 def _aligned(raw: bytes) -> Array:
@@ -280,7 +302,9 @@ def _aligned(raw: bytes) -> Array:
     return aligned
 
 
-def _planned_buffers(program: Any) -> list[PlannedBuffer]:
+def _planned_buffers(program: FileProgram) -> list[PlannedBuffer]:
+    from edgeinfer.plan_info import PlannedBuffer
+
     names: list[list[str]] = [[] for _ in program.buffers]
     for tensor in program.tensors:
         if tensor.buffer is not None:

@@ -8,17 +8,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edgeinfer._ffi import check, ffi, lib, raise_status, text
-from edgeinfer.errors import EdgeInferError, InputError
+from edgeinfer.errors import BudgetError, EdgeInferError, InputError
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from edgeinfer.model import ModelHandle
 
-Array = npt.NDArray[Any]
+    Array = npt.NDArray[Any]
 
 _ALIGNMENT = 64
+_MAX_BUDGET = 2**64 - 1  # what ei_session_options can say; no session needs more
 
 
 @dataclass(frozen=True)
@@ -46,20 +48,22 @@ class TensorInfo:
         """
         if not self.is_quantized:
             raise InputError(f"{self.name!r} is not quantised: give it {self.dtype} as it is")
-        real = np.asarray(x, np.float32)
         limits = np.iinfo(self.dtype)
         with np.errstate(over="ignore"):  # an overflow to infinity saturates, as it should
+            real = _as_array(x, f"{self.name!r}", np.float32)
             steps = np.rint(real / np.float32(self.scale))
         steps = np.where(np.isnan(steps), np.float32(0), steps)
         low, high = limits.min - self.zero_point, limits.max - self.zero_point
-        whole: Array = np.clip(steps, low, high).astype(np.int32) + self.zero_point
-        return whole.astype(self.dtype)
+        # float64 holds the limits of int32 exactly, which float32 does not
+        whole: Array = np.clip(steps.astype(np.float64), low, high).astype(np.int64)
+        return (whole + self.zero_point).astype(self.dtype)
 
     def dequantize(self, q: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Stored integers as float32 real numbers: scale * (q - zero_point)."""
         if not self.is_quantized:
             raise InputError(f"{self.name!r} is not quantised")
-        steps: Array = np.asarray(q).astype(np.int32) - np.int32(self.zero_point)
+        stored = _as_array(q, f"{self.name!r}")
+        steps: Array = stored.astype(np.int64) - np.int64(self.zero_point)
         real: npt.NDArray[np.float32] = steps.astype(np.float32) * np.float32(self.scale)
         return real
 
@@ -70,7 +74,7 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class SessionOptions:
-    """How sessions of a model are made: RAM budget in bytes, threads, kernel tier."""
+    """How sessions of a model are made: RAM budget in bytes (None: no limit), threads, tier."""
 
     ram_budget: int | None = None
     threads: int = 1
@@ -94,13 +98,22 @@ class Session:
         self.inputs = handle.inputs
         self.outputs = handle.outputs
         given = ffi.new("ei_session_options *")
-        tier = ffi.NULL if options.tier is None else ffi.new("char[]", options.tier.encode())
+        tier = ffi.NULL
+        if options.tier is not None:
+            tier = ffi.new("char[]", options.tier.encode(errors="backslashreplace"))
         given.struct_bytes = ffi.sizeof("ei_session_options")
-        given.ram_budget = options.ram_budget or 0
+        # 0 means "no budget" to the C core. Every session needs some memory, so a budget of 0 is
+        # refused below, once it is known how much.
+        given.ram_budget = min(options.ram_budget or 0, _MAX_BUDGET)
         given.threads = options.threads
         given.tier = tier
         size = ffi.new("size_t *")
         check(lib().ei_session_size(handle.pointer, handle.program, given, size))
+        if options.ram_budget == 0:
+            raise BudgetError(
+                f"{handle.name}: a session needs {size[0]} bytes and ram_budget is 0; "
+                "leave ram_budget out, or pass None, for no limit"
+            )
         memory = np.empty(size[0] + _ALIGNMENT, np.uint8)
         start = -memory.ctypes.data % _ALIGNMENT
         self._memory = memory[start : start + size[0]]
@@ -138,7 +151,7 @@ class Session:
         ----------
         x : array, or mapping from input name to array
             One array where the model has one input. Shapes and dtypes are exactly those of
-            `inputs`; a non-contiguous array is copied.
+            `inputs`; a non-contiguous or misaligned array is copied.
         quantize : bool
             Accept floating-point values for quantised inputs and quantise them with the model's
             own scale and zero point (`TensorInfo.quantize`). Without it such values are refused.
@@ -173,8 +186,8 @@ class Session:
     def run_into(self, out: Array | Mapping[str, Array], x: Array | Mapping[str, Array]) -> None:
         """Run once, reading `x` and writing `out` in place: no copies, no new arrays.
 
-        Every array is C-contiguous with exactly the shape and dtype of its input or output, `out`
-        is writable, and no two overlap. Mappings by name where there are several.
+        Every array is C-contiguous and aligned, with exactly the shape and dtype of its input or
+        output, `out` is writable, and no two overlap. Mappings by name where there are several.
 
         Raises
         ------
@@ -196,6 +209,7 @@ class Session:
             self._memory = self._memory[:0]
 
     def __enter__(self) -> Session:
+        self._alive()
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -245,10 +259,10 @@ class Session:
 
     @staticmethod
     def _as_input(info: TensorInfo, value: Any, quantize: bool) -> Array:
-        array = np.asarray(value)
+        array = _as_array(value, f"input {info.name!r}")
         _require_shape(info, array, "input")
         if array.dtype == info.dtype:
-            return np.ascontiguousarray(array).reshape(info.shape)
+            return np.require(array, info.dtype, ["C", "A"])
         if quantize and info.is_quantized and np.issubdtype(array.dtype, np.floating):
             return info.quantize(array)
         advice = ""
@@ -258,6 +272,13 @@ class Session:
                 f"{info.zero_point}"
             )
         raise InputError(f"input {info.name!r} takes {info.dtype}, got {array.dtype}{advice}")
+
+
+def _as_array(value: Any, what: str, dtype: Any = None) -> Array:
+    try:
+        return np.asarray(value, dtype)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InputError(f"{what}: not an array of numbers: {error}") from error
 
 
 def _require_shape(info: TensorInfo, array: Array, kind: str) -> None:
@@ -276,6 +297,7 @@ def _require_exact(info: TensorInfo, array: Any, kind: str) -> None:
         and array.shape == info.shape
         and array.dtype == info.dtype
         and array.flags.c_contiguous
+        and array.flags.aligned
         and (kind == "input" or array.flags.writeable)
     ):
         return
@@ -286,4 +308,9 @@ def _require_exact(info: TensorInfo, array: Any, kind: str) -> None:
         raise InputError(f"{kind} {info.name!r} takes {info.dtype}, got {array.dtype}")
     if not array.flags.c_contiguous:
         raise InputError(f"{kind} {info.name!r} must be C-contiguous: run_into makes no copies")
+    if not array.flags.aligned:
+        raise InputError(
+            f"{kind} {info.name!r} must be aligned to its {info.dtype} elements: run_into makes no "
+            "copies"
+        )
     raise InputError(f"{kind} {info.name!r} is read-only")

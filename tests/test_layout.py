@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.device.programs import one_in_one_out
+
 ROOT = Path(__file__).resolve().parent.parent
 CSRC = ROOT / "csrc"
 PACKAGE = ROOT / "edgeinfer"
@@ -188,6 +190,56 @@ def test_importing_loads_nothing_heavy(module: str) -> None:
     assert module in loaded
     heavy = [name for name in loaded if any(is_under(name, other) for other in HEAVY_MODULES)]
     assert heavy == []
+
+
+def loaded_after(program: str) -> set[str]:
+    result = subprocess.run(
+        [sys.executable, "-c", f"{program}; import sys; print(*sys.modules)"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return set(result.stdout.split())
+
+
+def test_importing_edgeinfer_loads_little_beside_numpy() -> None:
+    added = loaded_after("import edgeinfer") - loaded_after("import numpy, dataclasses, threading")
+    own = {name for name in added if is_under(name, "edgeinfer")}
+    assert own == {
+        "edgeinfer",
+        "edgeinfer._cdefs",
+        "edgeinfer._ffi",
+        "edgeinfer.budget",
+        "edgeinfer.errors",
+        "edgeinfer.model",
+        "edgeinfer.session",
+        "edgeinfer.source_format",
+    }
+    assert added - own <= {"_cffi_backend", "__future__", "sitecustomize", "usercustomize"}
+
+
+def test_reading_an_edge_file_loads_nothing_else_of_convert(tmp_path: Path) -> None:
+    reader = {
+        "edgeinfer.convert",
+        *(f"edgeinfer.convert.{part}" for part in ("model_file", "read", "read_sections")),
+    }
+    (tmp_path / "model.edge").write_bytes(one_in_one_out())
+    for program in (
+        "import edgeinfer.convert.read",
+        f"import edgeinfer; edgeinfer.load({str(tmp_path / 'model.edge')!r}).plan",
+    ):
+        loaded = loaded_after(program)
+        assert {name for name in loaded if is_under(name, "edgeinfer.convert")} == reader
+
+
+def test_the_names_of_convert_are_found_when_used() -> None:
+    loaded = loaded_after(
+        "import edgeinfer.convert as c; assert not hasattr(c, 'no_such_name'); "
+        "assert set(c.__all__) <= set(dir(c)); from edgeinfer.convert import *; convert, check"
+    )
+    assert "edgeinfer.convert.api" in loaded
 
 
 def tracked_files() -> list[Path]:

@@ -3,12 +3,30 @@
 >>> from edgeinfer.convert import convert
 >>> convert("model.tflite", ram_budget="96KiB").save("model.edge")
 
-Importing this package is cheap; what reads a source format is imported when one is read.
+Importing this package imports nothing of it: its names are looked up when they are used. So the
+reader of `.edge` files (`edgeinfer.convert.read`) costs a device nothing of the converter.
 """
 
 from __future__ import annotations
 
-from edgeinfer.convert.api import Conversion, check, convert
-from edgeinfer.convert.graph import Problem
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgeinfer.convert.api import Conversion, check, convert
+    from edgeinfer.convert.graph import Problem
 
 __all__ = ["Conversion", "Problem", "check", "convert"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from edgeinfer.convert import api
+
+    found: object = getattr(api, name)
+    globals()[name] = found  # from now on found without this function
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import builtins
 import os
+import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,8 @@ import pytest
 
 import edgeinfer
 from edgeinfer._ffi import lib
+from edgeinfer.source_format import SOURCE_SUFFIXES, source_format
+from tests.core.edge_file import EdgeFile
 from tests.device.programs import one_in_one_out, two_in_two_out
 
 
@@ -77,15 +81,90 @@ def test_ram_budget_that_does_not_fit_names_the_peak_and_the_shortfall(edge_file
     assert isinstance(caught.value, MemoryError)
 
 
-@pytest.mark.parametrize("budget", ["lots", "-5", "12 parsecs"])
-def test_ram_budget_that_is_no_amount_is_refused(edge_file: Path, budget: str) -> None:
-    with pytest.raises(ValueError, match=r"bytes|amount|budget"):
+@pytest.mark.parametrize("budget", [0, "0", "0 KiB", np.int64(0)])
+def test_ram_budget_of_nothing_is_met_by_no_model(edge_file: Path, budget: int | str) -> None:
+    with pytest.raises(edgeinfer.BudgetError, match="needs 512 bytes and ram_budget is 0"):
         edgeinfer.load(edge_file, ram_budget=budget)
 
 
-def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"nowhere\.edge"):
-        edgeinfer.load(tmp_path / "nowhere.edge")
+@pytest.mark.parametrize("budget", [np.int64(512), 2**64 - 1, 2**64, "99999999999999GiB"])
+def test_ram_budget_of_any_integer_type_and_size(edge_file: Path, budget: int | str) -> None:
+    assert edgeinfer.load(edge_file, ram_budget=budget).plan.session_bytes == 512
+
+
+@pytest.mark.parametrize("budget", ["lots", "-5", "12 parsecs", -1, 1e6, True, b"1KiB", []])
+def test_ram_budget_that_is_no_amount_is_refused(edge_file: Path, budget: object) -> None:
+    with pytest.raises(edgeinfer.InputError, match="amount of memory"):
+        edgeinfer.load(edge_file, ram_budget=budget)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("tier", [3, b"scalar", "scalar\0x"])
+def test_tier_that_is_no_name_is_refused(edge_file: Path, tier: object) -> None:
+    with pytest.raises(edgeinfer.InputError, match="tier is"):
+        edgeinfer.load(edge_file, tier=tier)  # type: ignore[arg-type]
+
+
+def test_tier_name_that_is_not_unicode_is_refused(edge_file: Path) -> None:
+    with pytest.raises(edgeinfer.TierError, match="udcff"):
+        edgeinfer.load(edge_file, tier="\udcff")
+
+
+@pytest.mark.parametrize("name", ["nowhere.edge", "nowhere.onnx", "dangling.edge", "a\0b", ""])
+def test_missing_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / "dangling.edge").symlink_to(tmp_path / "gone")
+    path = str(tmp_path / name) if name else ""
+    with pytest.raises(FileNotFoundError, match=r"no such model file") as caught:
+        edgeinfer.load(path)
+    assert isinstance(caught.value, edgeinfer.ModelReadError)
+
+
+@pytest.mark.parametrize("source", [None, 3, ["m.edge"]])
+def test_source_that_is_neither_path_nor_bytes(source: object) -> None:
+    with pytest.raises(edgeinfer.InputError, match="a model is a path or bytes, not"):
+        edgeinfer.load(source)  # type: ignore[arg-type]
+
+
+def test_pipe_is_refused_without_waiting_for_a_writer(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.edge")
+    with pytest.raises(edgeinfer.ModelReadError, match="not a regular file"):
+        edgeinfer.load(tmp_path / "pipe.edge")
+
+
+def edited(data: bytes, section: int, old: bytes, new: bytes) -> bytes:
+    file = EdgeFile(data)
+    assert old in file.sections[section]
+    file.sections[section] = file.sections[section].replace(old, new)
+    return file.build()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (b"negated\0", b"largest\0", "outputs: more than one is called 'largest'"),
+        (b"\0b\0", b"\0a\0", "inputs: more than one is called 'a'"),
+    ],
+)
+def test_names_that_several_share_are_refused(old: bytes, new: bytes, words: str) -> None:
+    with pytest.raises(edgeinfer.ModelFileError, match=words):
+        edgeinfer.load(edited(two_in_two_out(), 9, old, new))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"{'a'}", "is not JSON"),
+        (b'{"\xff": 1}', "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
+        (b"[1, 2]", "is not a JSON object"),
+    ],
+)
+def test_metadata_that_is_no_json_object_is_a_damaged_file(text: bytes, words: str) -> None:
+    file = EdgeFile(one_in_one_out())
+    file.sections[10] = bytearray(text)
+    model = edgeinfer.load(file.build())
+    assert model.run(np.full((1, 4, 3), 10, np.int8)).max() == 17
+    with pytest.raises(edgeinfer.ModelFileError, match=words):
+        _ = model.metadata
 
 
 def test_directory_and_empty_file(tmp_path: Path) -> None:
@@ -141,6 +220,10 @@ def test_file_may_be_replaced_by_renaming_while_it_is_open(edge_file: Path) -> N
     other.write_bytes(two_in_two_out())
     other.replace(edge_file)
     assert model.run(np.full((1, 4, 3), 10, np.int8)).max() == 17
+    assert {name for buffer in model.plan.buffers for name in buffer.tensors} == {"x", "y"}
+    assert model.plan.session_bytes == 512
+    edge_file.unlink()
+    assert edgeinfer.load(one_in_one_out()).plan == model.plan
 
 
 def test_unknown_tier_is_refused_by_name(edge_file: Path) -> None:
@@ -162,9 +245,16 @@ def test_tier_from_the_environment(edge_file: Path) -> None:
         assert ("warp9" in done.stderr) == (tier == "warp9")
 
 
-@pytest.mark.parametrize("threads", [0, -1, 2])
+@pytest.mark.parametrize("threads", ["1", 1.0, True, 2**32, 0, -1])
+def test_thread_counts_that_are_none_are_refused(edge_file: Path, threads: object) -> None:
+    with pytest.raises(edgeinfer.InputError, match="threads is"):
+        edgeinfer.load(edge_file, threads=threads)  # type: ignore[arg-type]
+    assert edgeinfer.load(edge_file, threads=np.int32(1)).tier
+
+
+@pytest.mark.parametrize("threads", [2, 2**32 - 1])
 def test_thread_counts_that_are_not_there_are_refused(edge_file: Path, threads: int) -> None:
-    with pytest.raises((ValueError, edgeinfer.UnsupportedError), match="threads"):
+    with pytest.raises(edgeinfer.UnsupportedError, match=f"threads is {threads}"):
         edgeinfer.load(edge_file, threads=threads)
 
 
@@ -194,6 +284,72 @@ def test_source_model_is_converted_in_memory(digits_dir: Path) -> None:
     np.testing.assert_array_equal(from_path.run(x), from_bytes.run(x))
 
 
+@pytest.mark.parametrize(
+    ("head", "suffix", "expected"),
+    [
+        (b"EDGEINF\x1a", ".onnx", None),
+        (b"\x1c\0\0\0TFL3", "", "tflite"),
+        (b"\x1c\0\0\0TFL3", ".onnx", "tflite"),
+        (b"\x08\x08", "", "onnx"),
+        (b"\x08\x08", ".bin", "onnx"),
+        (b"\x08\x08", ".edge", None),
+        (b"garbage", ".tflite", "tflite"),
+        (b"garbage", ".edge", None),
+        (b"", "", None),
+    ],
+)
+def test_the_format_is_told_by_contents_then_by_name(
+    head: bytes, suffix: str, expected: str | None
+) -> None:
+    assert source_format(head, suffix) == expected
+
+
+def test_the_suffixes_are_those_of_the_converter() -> None:
+    from edgeinfer.convert.frontends import FORMATS
+
+    assert {fmt.suffix: name for name, fmt in FORMATS.items()} == SOURCE_SUFFIXES
+
+
+def test_source_model_of_another_name_is_converted(digits_dir: Path, tmp_path: Path) -> None:
+    shutil.copy(digits_dir / "digits_int8.onnx", tmp_path / "model.bin")
+    assert edgeinfer.load(tmp_path / "model.bin").inputs
+
+
+def test_edge_file_of_a_source_s_name_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(one_in_one_out())
+    assert edgeinfer.load(tmp_path / "model.onnx").inputs[0].name == "x"
+
+
+def test_a_closed_model_is_of_no_more_use(edge_file: Path) -> None:
+    for looked_at in (False, True):  # what was asked for before does not outlive the model either
+        model = edgeinfer.load(edge_file)
+        if looked_at:
+            assert model.plan and model.metadata
+        model.close()
+        for use in (
+            lambda model=model: model.plan,
+            lambda model=model: model.metadata,
+            lambda model=model: model.__enter__(),
+        ):
+            with pytest.raises(edgeinfer.EdgeInferError, match="is closed"):
+                use()
+    session = edgeinfer.load(edge_file).session()
+    session.close()
+    with pytest.raises(edgeinfer.EdgeInferError, match="is closed"), session:
+        pass
+
+
+def test_errors_survive_another_process() -> None:
+    for error in (
+        edgeinfer.MissingExtraError("reading .onnx", "onnx", "convert"),
+        edgeinfer.ConversionError("no", ["first", "second"]),
+        edgeinfer.ModelNotFoundError("gone"),
+        edgeinfer.BudgetError("too much"),
+    ):
+        again = pickle.loads(pickle.dumps(error))
+        assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
+
+
 def test_close_ends_the_model_and_its_session_but_no_other(edge_file: Path) -> None:
     model = edgeinfer.load(edge_file)
     other = model.session()
@@ -215,6 +371,24 @@ def test_version_is_the_library_s() -> None:
     with pytest.raises(AttributeError):
         _ = edgeinfer.no_such_name
     assert lib() is lib()
+
+
+def test_without_the_declarations_only_using_them_fails(tmp_path: Path, repo_root: Path) -> None:
+    shutil.copytree(
+        repo_root / "edgeinfer",
+        tmp_path / "edgeinfer",
+        ignore=shutil.ignore_patterns("_cdefs.py", "__pycache__", "*.so"),
+    )
+    code = (
+        "import edgeinfer\n"
+        "for use in (lambda: edgeinfer.load(b''), lambda: edgeinfer.__version__):\n"
+        "    try: use()\n"
+        "    except edgeinfer.LibraryError as error: print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.count("_cdefs.py is missing") == 2
 
 
 def test_missing_library_says_what_to_do(tmp_path: Path) -> None:

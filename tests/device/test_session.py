@@ -10,6 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import edgeinfer
+from edgeinfer.convert.plan import plan_program
+from edgeinfer.convert.program import Operation, Program, Value
+from edgeinfer.convert.write import write_model
 from edgeinfer.session import TensorInfo
 from tests.device.programs import one_in_one_out, two_in_two_out
 
@@ -55,6 +58,33 @@ def test_run_copies_what_is_not_contiguous(model: edgeinfer.Model) -> None:
     np.testing.assert_array_equal(model.run(wide[:, :, ::2]), model.run(wide[:, :, ::2].copy()))
 
 
+def int16_in_int16_out() -> bytes:
+    """x int16 [4] -> y = x."""
+    x, y = Value("x", (4,), "int16"), Value("y", (4,), "int16")
+    params = {
+        "in_zero_point": 0,
+        "multiplier": 1.0,
+        "out_zero_point": 0,
+        "clamp_min": -32768,
+        "clamp_max": 32767,
+    }
+    program = Program("main", [x], [y], [Operation("requantize", [x], [y], params, "same")])
+    return write_model([(program, plan_program(program))], {})
+
+
+def test_run_copies_what_is_misaligned_and_run_into_refuses_it() -> None:
+    model = edgeinfer.load(int16_in_int16_out())
+    x = np.zeros(9, np.uint8)[1:].view(np.int16)
+    x[:] = [1, -2, 300, -32768]
+    out = np.zeros(4, np.int16)
+    assert not x.flags.aligned
+    assert model.run(x).tolist() == x.tolist()
+    with pytest.raises(edgeinfer.InputError, match="input 'x' must be aligned to its int16"):
+        model.run_into(out, x)
+    with pytest.raises(edgeinfer.InputError, match="output 'y' must be aligned"):
+        model.run_into(x, out)
+
+
 @pytest.mark.parametrize(
     ("x", "words"),
     [
@@ -64,6 +94,7 @@ def test_run_copies_what_is_not_contiguous(model: edgeinfer.Model) -> None:
         (np.zeros(SHAPE, np.uint8), r"takes int8, got uint8$"),
         ({"y": np.zeros(SHAPE, np.int8)}, r"no input is called 'y'; input 'x' is missing"),
         ({}, r"input 'x' is missing"),
+        ([[1], [2, 3]], r"input 'x': not an array of numbers"),
     ],
 )
 def test_run_refuses_what_does_not_fit(model: edgeinfer.Model, x: object, words: str) -> None:
@@ -104,6 +135,22 @@ def test_quantize_rounds_to_even_and_saturates(
     expected = [min(max(e, -128), 127) for e in expected]
     assert info.quantize(values).tolist() == expected
     assert info.dequantize(info.quantize(values)).dtype == np.float32
+
+
+def test_quantize_and_dequantize_reach_the_ends_of_int32() -> None:
+    info = TensorInfo("x", (2,), np.dtype(np.int32), 1.0, -5)
+    with np.errstate(all="raise"):
+        assert info.quantize([3e9, -3e9]).tolist() == [2**31 - 1, -(2**31)]
+        assert info.quantize(np.array([1e300, -1e300])).tolist() == [2**31 - 1, -(2**31)]
+        assert info.dequantize([2**31 - 1]).tolist() == [float(np.float32(2**31 + 4))]
+    above = TensorInfo("x", (1,), np.dtype(np.int32), 1.0, 7)
+    assert above.dequantize([-(2**31)]).tolist() == [float(np.float32(-(2**31) - 7))]
+
+
+@pytest.mark.filterwarnings("error")
+def test_quantize_of_numbers_past_float32_saturates_silently() -> None:
+    info = TensorInfo("x", (3,), np.dtype(np.int8), 0.5, 3)
+    assert info.quantize(np.array([1e300, -1e300, np.nan])).tolist() == [127, -128, 3]
 
 
 def test_tensor_without_a_scale_is_neither_quantised_nor_dequantised() -> None:
