@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from edgeinfer.convert.graph import Graph, Problem, Tensor
 from edgeinfer.convert.lower.lower_graph import Lowered, lower
 from edgeinfer.convert.passes import run_passes
 from edgeinfer.convert.plan import plan_program, session_bytes
-from edgeinfer.convert.program import Plan, Program
+from edgeinfer.convert.program import Plan, Program, Value
 from edgeinfer.convert.write import write_model
 from edgeinfer.errors import ConversionError, ModelReadError
 
@@ -100,7 +101,11 @@ class Conversion:
 
 
 def convert(
-    source: Source, *, ram_budget: int | str | None = None, name: str | None = None
+    source: Source,
+    *,
+    ram_budget: int | str | None = None,
+    name: str | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> Conversion:
     """Convert a quantised source model.
 
@@ -110,6 +115,8 @@ def convert(
     ram_budget : the most memory that a session may take, in bytes or as text ("96KiB"); None for
         no limit.
     name : what the file and messages call the model; the file's base name by default.
+    progress : called with the name of each stage as it begins: "reading", "passes", "planning",
+        "writing".
 
     Returns
     -------
@@ -129,7 +136,10 @@ def convert(
         The file cannot be read.
     """
     budget = None if ram_budget is None else parse_bytes(ram_budget)
+    begin = progress or _silent
+    begin("reading")
     graph, digest = _load(source, name)
+    begin("passes")
     lowered = _lower(graph)
     if lowered.problems:
         count = len(lowered.problems)
@@ -137,7 +147,9 @@ def convert(
             f"{graph.name} cannot be converted: {count} problem{'s' if count > 1 else ''}",
             lowered.problems,
         )
+    begin("planning")
     plan = plan_program(lowered.program, ram_budget=budget)
+    begin("writing")
     metadata = _metadata(graph, digest, lowered, plan)
     data = write_model([(lowered.program, plan)], metadata)
     return Conversion(data, (lowered.program,), (plan,), graph, metadata)
@@ -150,6 +162,10 @@ def check(source: Source, *, name: str | None = None) -> list[Problem]:
     """
     graph, _ = _load(source, name)
     return _lower(graph).problems
+
+
+def _silent(_: str) -> None:
+    """Progress that nobody watches."""
 
 
 def _lower(graph: Graph) -> Lowered:
@@ -196,8 +212,8 @@ def _metadata(graph: Graph, digest: str, lowered: Lowered, plan: Plan) -> dict[s
         "converter": f"edgeinfer {edgeinfer.__version__}",
         "name": graph.name,
         "source": {"format": graph.source_format, "sha256": digest, **_plain(graph.metadata)},
-        "inputs": [_described(tensor) for tensor in graph.inputs],
-        "outputs": [_described(tensor) for tensor in graph.outputs],
+        "inputs": _boundary(graph.inputs, lowered.program.inputs),
+        "outputs": _boundary(graph.outputs, lowered.program.outputs),
         "nodes": [_mapped(lowered, plan, i) for i in range(len(plan.operations))],
     }
     labels = metadata["source"].pop("labels", None)
@@ -206,9 +222,14 @@ def _metadata(graph: Graph, digest: str, lowered: Lowered, plan: Plan) -> dict[s
     return metadata
 
 
-def _described(tensor: Tensor) -> dict[str, Any]:
+def _boundary(tensors: Sequence[Tensor], values: Sequence[Value]) -> list[dict[str, Any]]:
+    """Graph inputs or outputs under the names that the file gives them."""
+    return [_described(t, v.name) for t, v in zip(tensors, values, strict=True)]
+
+
+def _described(tensor: Tensor, name: str) -> dict[str, Any]:
     described: dict[str, Any] = {
-        "name": tensor.name,
+        "name": name,
         "dtype": tensor.dtype,
         "shape": list(tensor.shape),
     }

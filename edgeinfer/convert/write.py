@@ -63,8 +63,8 @@ def write_model(programs: Sequence[tuple[Program, Plan]], metadata: dict[str, An
     ------
     ConversionError
         Something does not fit the format: a tensor of more than 2^31 - 1 bytes or rank 6, a program
-        that does nothing or needs more than 4096 buffers, two programs of one name, metadata that
-        is not JSON.
+        that does nothing or needs more than 4096 buffers, two programs, inputs or outputs of one
+        name, metadata that is not JSON.
     """
     if not 1 <= len(programs) <= MAX_PROGRAMS:
         raise ConversionError(f"a file holds 1 to {MAX_PROGRAMS} programs, not {len(programs)}")
@@ -115,11 +115,10 @@ class _Writer:
 
     def string(self, text: str) -> int:
         """Offset of the text in the strings section."""
-        # Zero ends a string; names are for people, who lose nothing by this.
-        text = text.replace("\0", "\ufffd")
+        text = _stored_name(text)
         if text not in self.string_offsets:
             self.string_offsets[text] = len(self.strings)
-            self.strings += text.encode(errors="replace") + b"\0"
+            self.strings += text.encode() + b"\0"
         return self.string_offsets[text]
 
     def constant(self, value: Value) -> tuple[int, int]:
@@ -183,6 +182,8 @@ class _Writer:
     def add_program(self, program: Program, plan: Plan) -> None:
         if not (plan.steps and program.outputs):
             raise ConversionError(f"program {program.name!r} computes nothing")
+        _require_distinct_names("input", program, program.inputs)
+        _require_distinct_names("output", program, program.outputs)
         if len(plan.buffers) > MAX_BUFFERS:
             raise ConversionError(
                 f"program {program.name!r} has {len(plan.buffers)} buffers; "
@@ -310,6 +311,19 @@ class _Writer:
 
         front = header(zlib.crc32(header(0) + sections)) + sections
         return bytes(front + bytes(start - len(front)) + body)
+
+
+def _stored_name(text: str) -> str:
+    """A name as UTF-8 without zeros, which end a string; people lose nothing by this."""
+    return text.replace("\0", "\ufffd").encode(errors="replace").decode()
+
+
+def _require_distinct_names(kind: str, program: Program, values: Sequence[Value]) -> None:
+    """Callers find inputs and outputs by name."""
+    names = [_stored_name(value.name) for value in values]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ConversionError(f"program {program.name!r} has two {kind}s named {twice[0]!r}")
 
 
 def _activations(program: Program, plan: Plan) -> list[Value]:

@@ -5,16 +5,22 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 import edgeinfer
 from edgeinfer.convert import check, convert
 from edgeinfer.convert.graph import Graph
+from edgeinfer.convert.lower.lower_graph import make_names_unique
+from edgeinfer.convert.program import Value
 from edgeinfer.errors import BudgetError, ConversionError, ModelReadError
+from tests.builders import onnx_qdq_ops as qdq_models
 from tests.builders import tflite_elementwise_ops as elementwise_models
 from tests.builders.spec import Quant, Spec
+from tests.builders.tflite_edit import edited
 from tests.convert.graphs import GraphBuilder, quantization
 
 SPEC = Spec((1, 2, 3), np.int8, Quant(0.05, 3))
@@ -165,3 +171,61 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 def test_a_damaged_file_is_refused(model: bytes) -> None:
     with pytest.raises(ConversionError):
         convert(model[: len(model) // 2])
+
+
+def test_a_tflite_tensor_that_is_an_output_twice_gets_two_names(model: bytes) -> None:
+    def repeat(objects: Any) -> None:
+        graph = objects.subgraphs[0]
+        graph.outputs = [graph.outputs[0]] * 3
+
+    assert_outputs_are_told_apart(edited(model, repeat), 3)
+
+
+def test_an_onnx_value_that_is_an_output_twice_gets_two_names() -> None:
+    repeated = onnx.load_from_string(qdq_models.binary("Add", SPEC, SPEC, SPEC))
+    repeated.graph.output.append(repeated.graph.output[0])
+    assert_outputs_are_told_apart(repeated.SerializeToString(), 2)
+
+
+def assert_outputs_are_told_apart(source: bytes, count: int) -> None:
+    conversion = convert(source)
+    with edgeinfer.load(conversion.data) as loaded:
+        names = [info.name for info in loaded.outputs]
+        first = names[0]
+        assert names == [first, *(f"{first}_{i}" for i in range(1, count))]
+        assert [output["name"] for output in loaded.metadata["outputs"]] == names
+        feed = {
+            info.name: np.arange(6).astype(info.dtype).reshape(info.shape) for info in loaded.inputs
+        }
+        outputs = loaded.run(feed)
+        assert list(outputs) == names
+        for name in names[1:]:
+            np.testing.assert_array_equal(outputs[name], outputs[first])
+        into = {name: np.empty_like(outputs[name]) for name in names}
+        loaded.run_into(into, feed)
+        np.testing.assert_array_equal(into[names[-1]], outputs[first])
+
+
+@pytest.mark.parametrize(
+    ("names", "unique"),
+    [
+        (["a", "b"], ["a", "b"]),
+        (["a", "a", "a"], ["a", "a_1", "a_2"]),
+        (["a", "a", "a_1"], ["a", "a_2", "a_1"]),  # one that is unique already keeps its name
+        (["a_1", "a", "a"], ["a_1", "a", "a_2"]),
+        (["", ""], ["", "_1"]),
+    ],
+)
+def test_names_are_made_unique(names: list[str], unique: list[str]) -> None:
+    values = [Value(name, (1,), "int8") for name in names]
+    make_names_unique(values)
+    assert [value.name for value in values] == unique
+
+
+def test_inputs_of_one_name_get_two() -> None:
+    b = GraphBuilder()
+    x, y = b.input((1, 4)), b.input((1, 4))
+    y.name = x.name
+    graph = b.build(b.node("concat", [x, y], (1, 8), x.quantization, axis=1))
+    with edgeinfer.load(convert(graph).data) as loaded:
+        assert [info.name for info in loaded.inputs] == [x.name, f"{x.name}_1"]

@@ -238,6 +238,24 @@ def test_writer_refuses_two_programs_of_one_name() -> None:
         write(small_program(), small_program())
 
 
+def twice(a: str, b: str, *, inputs: bool) -> Program:
+    x, y = (Value(name, (4,), "int8") for name in ((a, b) if inputs else "xy"))
+    u, v = (Value(name, (4,), "int8") for name in ("uv" if inputs else (a, b)))
+    copies = [Operation("copy", [p], [q], {"reserved": 0}) for p, q in ((x, u), (y, v))]
+    return Program("main", [x, y], [u, v], copies)
+
+
+@pytest.mark.parametrize("inputs", [True, False])
+@pytest.mark.parametrize("names", [("a", "a"), ("", ""), ("a\0", "a\ufffd"), ("a\ud800", "a?")])
+def test_writer_refuses_two_inputs_or_outputs_of_one_name(
+    names: tuple[str, str], inputs: bool
+) -> None:
+    kind = "inputs" if inputs else "outputs"
+    with pytest.raises(ConversionError, match=f"two {kind} named"):
+        write(twice(*names, inputs=inputs))
+    write(twice("a", "b", inputs=inputs))
+
+
 def test_writer_refuses_no_program_and_a_program_that_computes_nothing() -> None:
     with pytest.raises(ConversionError, match="1 to 64 programs"):
         write_model([], {})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -81,8 +81,25 @@ def lower(graph: Graph, *, name: str = "main") -> Lowered:
             _lower_node(node, lowering)
     inputs = [lowering.value(tensor) for tensor in graph.inputs]
     outputs = [] if problems else _outputs(graph, lowering)
+    make_names_unique(inputs)
+    make_names_unique(outputs)
     program = Program(name, inputs, outputs, lowering.operations)
     return Lowered(program, problems, lowering.origins)
+
+
+def make_names_unique(values: Sequence[Value]) -> None:
+    """Append _1, _2 and so on to names that an earlier value of the list has.
+
+    Callers find inputs and outputs by name. A name that is unique already stays what it is.
+    """
+    taken = {value.name for value in values}
+    seen: set[str] = set()
+    for value in values:
+        name, number = value.name, 0
+        while value.name in seen or (number and value.name in taken):
+            number += 1
+            value.name = f"{name}_{number}"
+        seen.add(value.name)
 
 
 def _is_float(graph: Graph) -> bool:
