@@ -171,8 +171,9 @@ def _check_budget(program: Program, plan: Plan, ram_budget: int) -> None:
     operation = plan.operations[plan.steps[plan.peak_step].operation]
     name = operation.name.split(";")[0]  # TFLite joins the names of all that was fused
     raise BudgetError(
-        f"program {program.name!r} needs {needed:,} bytes and the budget is {ram_budget:,}: "
-        f"{needed - ram_budget:,} too few; memory peaks in step {plan.peak_step}, "
-        f"{name!r} ({operation.operator}): raise the budget, or make what this step reads and "
+        # As the C core says it, which refuses the same at load.
+        f"program {program.name!r} needs {needed} bytes and ram_budget is {ram_budget}: "
+        f"{needed - ram_budget} too few; memory peaks in step {plan.peak_step}, "
+        f"node {name!r} ({operation.operator}): raise the budget, or make what this step reads and "
         "writes smaller"
     )
