@@ -9,12 +9,18 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from edgeinfer.cli.text import format_bytes, print_json
-from edgeinfer.session import Array, TensorInfo
+from edgeinfer.budget import format_bytes
+from edgeinfer.cli.arguments import natural, positive_int, positive_seconds
+from edgeinfer.cli.progress import Progress
+from edgeinfer.cli.text import print_json
+
+if TYPE_CHECKING:
+    from edgeinfer.session import Array, TensorInfo
 
 EXAMPLE = "edgeinfer bench model.edge --seconds 5"
 _WARM_UP_SECONDS = 0.2
@@ -25,10 +31,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommand's arguments."""
     parser.add_argument("model", metavar="MODEL", help=".edge file (or .tflite, .onnx)")
     parser.add_argument(
-        "--seconds", type=float, default=2.0, metavar="S", help="how long to measure (default 2)"
+        "--seconds",
+        type=positive_seconds,
+        default=2.0,
+        metavar="S",
+        help="how long to measure (default 2)",
     )
-    parser.add_argument("--runs", type=int, metavar="N", help="exactly so many runs instead")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the random input")
+    parser.add_argument(
+        "--runs", type=positive_int, metavar="N", help="exactly so many runs instead"
+    )
+    parser.add_argument("--seed", type=natural, default=0, help="seed of the random input")
     parser.add_argument("--tier", help="kernel tier, e.g. scalar")
     parser.add_argument("--json", action="store_true", help="print JSON for scripts")
 
@@ -43,7 +55,11 @@ def run(args: argparse.Namespace) -> int:
         rng = np.random.default_rng(args.seed)
         inputs = {info.name: random_input(info, rng) for info in model.inputs}
         outputs = {info.name: np.empty(info.shape, info.dtype) for info in model.outputs}
-        times = _measure(lambda: model.run_into(outputs, inputs), args.seconds, args.runs)
+        with Progress() as progress:
+            times = _measure(
+                lambda: model.run_into(outputs, inputs), args.seconds, args.runs, progress
+            )
+        session_bytes = model.plan.session_bytes
         result = {
             "model": model.name,
             "tier": model.tier,
@@ -53,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
             "p99_us": float(np.percentile(times, 99)),
             "max_us": float(np.max(times)),
             "load_ms": load_ms,
-            "session_bytes": model.plan.session_bytes,
+            "session_bytes": session_bytes,
         }
     if args.json:
         print_json(result)
@@ -61,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"{result['model']}: tier {result['tier']}, {result['runs']:,} runs")
     for key in ("p50", "p90", "p99", "max"):
         print(f"  {key:<4} {result[f'{key}_us']:12,.1f} µs")
-    print(f"  load {load_ms:12,.2f} ms, session {format_bytes(model.plan.session_bytes)}")
+    print(f"  load {load_ms:12,.2f} ms, session {format_bytes(session_bytes)}")
     return 0
 
 
@@ -75,14 +91,19 @@ def random_input(info: TensorInfo, rng: np.random.Generator) -> Array:
     return rng.standard_normal(info.shape).astype(info.dtype)
 
 
-def _measure(call: Callable[[], None], seconds: float, runs: int | None) -> npt.NDArray[np.float64]:
+def _measure(
+    call: Callable[[], None], seconds: float, runs: int | None, progress: Progress
+) -> npt.NDArray[np.float64]:
     """Microseconds of each run."""
+    progress.stage("warming up")
     warm_up_end = time.perf_counter() + _WARM_UP_SECONDS
     call()
     while runs is None and time.perf_counter() < warm_up_end:
         call()
     times: list[int] = []
-    end = time.perf_counter() + seconds
+    start = time.perf_counter()
+    end = start + seconds
+    wanted = f"{seconds:g} s" if runs is None else f"{runs:,} runs"
     while (
         (len(times) < runs)
         if runs is not None
@@ -91,4 +112,6 @@ def _measure(call: Callable[[], None], seconds: float, runs: int | None) -> npt.
         before = time.perf_counter_ns()
         call()
         times.append(time.perf_counter_ns() - before)
+        elapsed = time.perf_counter() - start
+        progress.count(f"measuring {wanted}: {elapsed:.1f} s, {len(times):,} runs")
     return np.array(times) / 1e3

@@ -9,7 +9,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from edgeinfer.cli.text import format_bytes, print_json
+from edgeinfer.budget import format_bytes
+from edgeinfer.cli.arguments import byte_count, refuse_overwriting
+from edgeinfer.cli.progress import Progress
+from edgeinfer.cli.text import print_json
 
 EXAMPLE = "edgeinfer convert model.tflite -o model.edge --ram-budget 96KiB"
 
@@ -21,7 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", metavar="FILE", help="default: MODEL with the suffix .edge"
     )
     parser.add_argument(
-        "--ram-budget", metavar="BYTES", help="refuse when a session needs more, e.g. 96KiB"
+        "--ram-budget",
+        type=byte_count,
+        metavar="BYTES",
+        help="refuse when a session needs more, e.g. 96KiB",
     )
     parser.add_argument("--json", action="store_true", help="print JSON for scripts")
 
@@ -33,8 +39,10 @@ def run(args: argparse.Namespace) -> int:
 
     source = Path(args.model)
     output = Path(args.output) if args.output else source.with_suffix(".edge")
-    conversion = convert(source, ram_budget=args.ram_budget)
-    conversion.save(output)
+    refuse_overwriting(output, source)
+    with Progress() as progress:
+        conversion = convert(source, ram_budget=args.ram_budget, progress=progress.stage)
+        conversion.save(output)
     with edgeinfer.load(output) as model:
         plan = model.plan
         summary = {

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeinfer.cli.text import print_json
+from edgeinfer.errors import LibraryError
 
 EXAMPLE = "edgeinfer doctor --json"
 _EXTRAS = {
@@ -40,17 +41,9 @@ def examine() -> dict[str, Any]:
     """Everything that the subcommand shows, as plain data."""
     import numpy
 
-    import edgeinfer
-    from edgeinfer._ffi import ffi, lib, library_path, text
+    from edgeinfer._ffi import library_path
 
-    tiers: dict[str, bool] = {}
-    while (name := lib().ei_tier_name(len(tiers))) != ffi.NULL:
-        tiers[text(name)] = bool(lib().ei_tier_supported(name))
-    chosen = ffi.new("const char **")
-    status = lib().ei_tier_default(chosen)
-    default = text(lib().ei_last_error()) if status else text(chosen[0])
     return {
-        "edgeinfer": edgeinfer.__version__,
         "library": str(library_path()),
         "python": platform.python_version(),
         "numpy": numpy.__version__,
@@ -59,11 +52,35 @@ def examine() -> dict[str, Any]:
         "cpu": _cpu_name(),
         "cores": len(os.sched_getaffinity(0)),
         "ram_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "tiers": tiers,
-        "tier": default,
-        "tier_ok": not status,
         "extras": {extra: _versions(packages) for extra, packages in _EXTRAS.items()},
+        **_examine_library(),
     }
+
+
+def _examine_library() -> dict[str, Any]:
+    """What the C core says of itself and of the CPU, or why it cannot be asked."""
+    import edgeinfer
+    from edgeinfer._ffi import ffi, lib, text
+
+    report: dict[str, Any] = {
+        "edgeinfer": None,
+        "library_error": None,
+        "tiers": {},
+        "tier": None,
+        "tier_ok": False,
+    }
+    try:
+        report["edgeinfer"] = edgeinfer.__version__
+        while (name := lib().ei_tier_name(len(report["tiers"]))) != ffi.NULL:
+            report["tiers"][text(name)] = bool(lib().ei_tier_supported(name))
+        chosen = ffi.new("const char **")
+        status = lib().ei_tier_default(chosen)
+    except LibraryError as error:
+        report["library_error"] = str(error)
+        return report
+    report["tier"] = text(lib().ei_last_error()) if status else text(chosen[0])
+    report["tier_ok"] = not status
+    return report
 
 
 def _cpu_name() -> str:
@@ -88,17 +105,20 @@ def _versions(packages: tuple[str, ...]) -> dict[str, str | None]:
 
 
 def _print_report(report: dict[str, Any]) -> None:
-    print(f"edgeinfer {report['edgeinfer']}, {report['library']}")
+    print(f"edgeinfer {report['edgeinfer'] or '(unknown version)'}, {report['library']}")
     print(f"  python   {report['python']}, numpy {report['numpy']}")
     print(f"  system   {report['system']}, {report['machine']}")
     print(f"  cpu      {report['cpu']}, {report['cores']} core(s) for this process")
     print(f"  ram      {report['ram_bytes'] / 2**30:.1f} GiB")
-    listed = ", ".join(
-        name if supported else f"{name} (not on this CPU)"
-        for name, supported in report["tiers"].items()
-    )
-    print(f"  tiers    {listed}")
-    print(f"  in use   {report['tier']}")
+    if report["library_error"]:
+        print(f"  library  {report['library_error']}")
+    else:
+        listed = ", ".join(
+            name if supported else f"{name} (not on this CPU)"
+            for name, supported in report["tiers"].items()
+        )
+        print(f"  tiers    {listed}")
+        print(f"  in use   {report['tier']}")
     for extra, packages in report["extras"].items():
         missing = [name for name, version in packages.items() if version is None]
         versions = ", ".join(f"{name} {v}" for name, v in packages.items() if v is not None)

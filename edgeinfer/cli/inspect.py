@@ -9,7 +9,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeinfer.cli.text import format_bytes, format_table, print_json
+from edgeinfer.budget import format_bytes
+from edgeinfer.cli.text import format_table, print_json
 
 if TYPE_CHECKING:
     from edgeinfer.convert.model_file import FileNode, FileProgram, FileTensor, ModelFile

@@ -8,8 +8,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from edgeinfer.cli.text import format_bytes, print_json
+from edgeinfer.budget import format_bytes
+from edgeinfer.cli.arguments import refuse_overwriting
+from edgeinfer.cli.progress import Progress
+from edgeinfer.cli.text import print_json
+
+if TYPE_CHECKING:
+    from edgeinfer.convert.model_file import FileProgram
 
 EXAMPLE = "edgeinfer plan model.edge --svg plan.svg"
 _SOURCE_SUFFIXES = (".tflite", ".onnx")
@@ -25,6 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the table of each program; draw the first."""
+    for drawing in filter(None, (args.svg, args.png)):
+        refuse_overwriting(Path(drawing), Path(args.model))
     from edgeinfer.convert import draw
     from edgeinfer.convert.read import read_model
 
@@ -34,20 +43,7 @@ def run(args: argparse.Namespace) -> int:
     if args.png:
         draw.plan_png(programs[0], Path(args.png))
     if args.json:
-        program = programs[0]
-        peak = program.nodes[program.steps[program.peak_step].node]
-        print_json(
-            {
-                "arena_bytes": program.arena_bytes,
-                "state_bytes": program.state_bytes,
-                "session_bytes": program.session_bytes,
-                "weights_bytes": program.weights_bytes,
-                "peak_step": program.peak_step,
-                "peak_node": peak.name,
-                "peak_operator": peak.operator,
-                "buffers": [vars(buffer) for buffer in program.buffers],
-            }
-        )
+        print_json({"programs": [_as_data(program) for program in programs]})
         return 0
     for program in programs:
         print(draw.plan_table(program))
@@ -56,9 +52,25 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _as_data(program: FileProgram) -> dict[str, Any]:
+    peak = program.nodes[program.steps[program.peak_step].node]
+    return {
+        "name": program.name,
+        "arena_bytes": program.arena_bytes,
+        "state_bytes": program.state_bytes,
+        "session_bytes": program.session_bytes,
+        "weights_bytes": program.weights_bytes,
+        "peak_step": program.peak_step,
+        "peak_node": peak.name,
+        "peak_operator": peak.operator,
+        "buffers": [vars(buffer) for buffer in program.buffers],
+    }
+
+
 def _edge_bytes(path: Path) -> bytes:
     if path.suffix.lower() in _SOURCE_SUFFIXES:
         from edgeinfer.convert import convert
 
-        return convert(path).data
+        with Progress() as progress:
+            return convert(path, progress=progress.stage).data
     return path.read_bytes()

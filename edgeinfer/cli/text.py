@@ -1,20 +1,11 @@
-"""How subcommands print: byte counts, aligned tables, JSON."""
+"""How subcommands print: aligned tables, JSON."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
-
-
-def format_bytes(count: int) -> str:
-    """16000 -> "16,000 bytes (15.6 KiB)"."""
-    exact = f"{count:,} bytes"
-    if count < 1024:
-        return exact
-    power = min((count.bit_length() - 1) // 10, 3)
-    unit = ("bytes", "KiB", "MiB", "GiB")[power]
-    return f"{exact} ({count / 1024**power:.1f} {unit})"
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -36,5 +27,19 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def print_json(value: Any) -> None:
-    """The form that scripts read: stable keys, one document."""
-    print(json.dumps(value, indent=2, sort_keys=True))
+    """The form that scripts read: stable keys, one document.
+
+    JSON has no numbers that are not finite: they become the strings "NaN", "Infinity" and
+    "-Infinity", which `float` reads.
+    """
+    print(json.dumps(_finite(value), indent=2, sort_keys=True, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value

@@ -13,7 +13,7 @@ import pytest
 
 import edgeinfer
 from edgeinfer.cli import SUBCOMMANDS, main
-from edgeinfer.cli.text import format_bytes, format_table
+from edgeinfer.cli.text import format_table
 from tests.device.programs import one_in_one_out, two_in_two_out
 
 
@@ -139,12 +139,13 @@ def test_plan_prints_a_table_and_draws(
     assert "76" in capsys.readouterr().out
     assert drawing.read_text().startswith("<svg") or "<svg" in drawing.read_text()
     assert main(["plan", str(edge_file), "--json"]) == 0
-    assert _json_of(capsys)["arena_bytes"] == 76
+    (program,) = _json_of(capsys)["programs"]
+    assert program["name"] == "main" and program["arena_bytes"] == 76
 
 
 def test_plan_of_a_source_model(digits_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", str(digits_dir / "digits_int8.onnx"), "--json"]) == 0
-    assert _json_of(capsys)["arena_bytes"] > 0
+    assert _json_of(capsys)["programs"][0]["arena_bytes"] > 0
 
 
 def test_run_prints_and_saves(
@@ -293,12 +294,6 @@ def test_missing_file_is_an_error_with_its_name(capsys: pytest.CaptureFixture[st
     for command in (["convert"], ["check"], ["inspect"], ["plan"], ["bench"]):
         assert main([*command, "no/such/file.tflite"]) == 1
         assert "no/such/file.tflite" in capsys.readouterr().err
-
-
-def test_byte_counts_are_exact_and_readable() -> None:
-    assert format_bytes(512) == "512 bytes"
-    assert format_bytes(16_000) == "16,000 bytes (15.6 KiB)"
-    assert format_bytes(3 << 20) == "3,145,728 bytes (3.0 MiB)"
 
 
 def test_tables_align_numbers_right() -> None:
