@@ -299,7 +299,8 @@ def test_reductions(operator, shape, keep, from_end, as_input, data) -> None:
         given_axes = {"constants": [np.array(listed)]} if is_input else {"axes": listed}
     model = qdq.unary(operator, x, y, opset=opset, keepdims=int(keep), **given_axes)
     exact = operator in ("ReduceMax", "ReduceMin")
-    check(model, fill(x), steps=0 if exact else 1)
+    # A quarter of the sums are ties on these scales, and fall as float32 noise has it.
+    check(model, fill(x), steps=0 if exact else 1, share=0.25)
 
 
 def test_reduction_of_no_axes() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 from ai_edge_litert import schema_py_generated as schema
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -153,13 +156,20 @@ def test_float_softmax_behind_dequantize() -> None:
     np.testing.assert_allclose(run_graph(graph, ALL_INT8)[0], run(model, ALL_INT8)[0], rtol=1e-5)
 
 
-def test_trained_models(models_dir) -> None:
-    """Rounding moves single layers by a step, and fifty layers add up."""
-    for path in sorted(models_dir.glob("*_int8.tflite")):
-        model = path.read_bytes()
-        graph = read(model)
-        (x,) = graph.inputs
-        image = integers(6, x.shape)
-        (ours,), (theirs,) = run_graph(graph, image), run(model, image)
-        apart = np.abs(ours.astype(np.int32) - theirs)
-        assert apart.max() <= 8, path.name
+# Steps that MobileNetV2's fifty layers add up to: at most, on average, and on average with sign,
+# which is what a wrong rounding moves. The others round alike in real numbers and in LiteRT.
+APART = {"mobilenet_v2": (8, 2.0, 0.25)}
+
+
+@pytest.mark.parametrize("name", ["ad01", "kws", "mobilenet_v2", "resnet8", "vww"])
+def test_trained_models(name: str, models_dir: Path) -> None:
+    model = (models_dir / f"{name}_int8.tflite").read_bytes()
+    graph = read(model)
+    (x,) = graph.inputs
+    image = integers(6, x.shape)
+    (ours,), (theirs,) = run_graph(graph, image), run(model, image)
+    apart = ours.astype(np.int32) - theirs
+    most, mean, drift = APART.get(name, (0, 0.0, 0.0))
+    assert np.abs(apart).max() <= most
+    assert np.abs(apart).mean() <= mean
+    assert abs(apart.mean()) <= drift

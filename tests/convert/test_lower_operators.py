@@ -25,6 +25,7 @@ from tests.convert.graphs import (
     random_inputs,
     run,
 )
+from tests.convert.tally import SHARE, tally
 
 COARSE = quantization(0.4, -20)
 FINE16 = quantization(0.0003, 0)
@@ -54,8 +55,8 @@ def on_device(data: bytes, inputs: list[np.ndarray]) -> list[np.ndarray]:
         return [results[info.name] for info in model.outputs]
 
 
-def check(graph: Graph, steps: int = 0, seed: int = 0) -> list[np.ndarray]:
-    """Convert, run, compare; at most `steps` apart, float32 to its last bits."""
+def check(graph: Graph, steps: int = 0, seed: int = 0, share: float = SHARE) -> list[np.ndarray]:
+    """Convert, run, compare; a share at most `steps` apart, float32 to its last bits."""
     inputs = random_inputs(graph, seed)
     expected = run(graph, inputs)
     actual = on_device(convert(graph).data, inputs)
@@ -66,6 +67,7 @@ def check(graph: Graph, steps: int = 0, seed: int = 0) -> list[np.ndarray]:
         else:
             apart = np.abs(ours.astype(np.int64) - theirs.astype(np.int64))
             assert apart.max(initial=0) <= steps
+            tally.add("lowered", ours, theirs, share)
     return actual
 
 
@@ -257,7 +259,10 @@ def test_functions_of_int16(op: str) -> None:
     y = b.node(op, [b.input((40, 50), FINE16, "int16")], (40, 50), y_q, "int16", **UNARY[op])
     graph = b.build(y)
     assert names(lowered(graph)) == ["lut16" if op in ("tanh", "sigmoid") else "requantize"]
-    check(graph, 8 if op in ("tanh", "sigmoid") else 1)
+    if op in ("tanh", "sigmoid"):
+        check(graph, 3, share=0.25)  # 513 entries, and straight lines between them
+    else:
+        check(graph, 1)
 
 
 @pytest.mark.parametrize("slope_shape", [(5,), (1, 1, 5), (7, 1), (7, 5)])
@@ -399,7 +404,8 @@ def test_resize(mode: str, coordinates: str, out: tuple[int, int]) -> None:
         rounding="floor",
         scales=None,
     )
-    check(b.build(y), 1 if mode == "linear" else 0)
+    # Weights of 11 bits: LiteRT's, and often beside a tie of the real ones.
+    check(b.build(y), 1 if mode == "linear" else 0, share=0.2)
 
 
 @pytest.mark.parametrize("index_dtype", ["int32", "int64"])
