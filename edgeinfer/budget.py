@@ -25,7 +25,7 @@ _UNITS = {
     "mib": 1024**2,
     "gib": 1024**3,
 }
-_AMOUNT = r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-z]*)\s*"
+_AMOUNT = r"\s*([0-9]{1,40}(?:\.[0-9]{1,40})?)\s*([a-z]*)\s*"
 
 
 def align_up(size: int, alignment: int) -> int:

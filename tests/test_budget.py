@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from edgeinfer.budget import align_up, format_bytes, parse_bytes, session_bytes_of
+from edgeinfer.errors import InputError
 
 
 @pytest.mark.parametrize(
@@ -31,7 +33,7 @@ def test_amounts_of_memory(text: int | str, size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "KiB", "1.KiB", ".5MiB", "-1", "1 TiB", "1e6", "ten", "1 2", "１"]
+    "text", ["", "KiB", "1.KiB", ".5MiB", "-1", "1 TiB", "1e6", "ten", "1 2", "１", "9" * 5000]
 )
 def test_what_is_no_amount_of_memory(text: str) -> None:
     with pytest.raises(ValueError, match="is not an amount of memory"):
@@ -39,8 +41,18 @@ def test_what_is_no_amount_of_memory(text: str) -> None:
 
 
 def test_a_negative_amount() -> None:
-    with pytest.raises(ValueError, match="negative"):
+    with pytest.raises(InputError, match="negative"):
         parse_bytes(-1)
+
+
+@pytest.mark.parametrize("amount", [True, 1e6, 1.0, b"96KiB", None, np.float32(8)])
+def test_what_is_neither_an_integer_nor_text(amount: object) -> None:
+    with pytest.raises(InputError, match="write bytes as an int"):
+        parse_bytes(amount)  # type: ignore[arg-type]
+
+
+def test_integers_of_numpy_become_int() -> None:
+    assert type(parse_bytes(np.uint64(2**64 - 1))) is int
 
 
 def test_sizes_are_rounded_part_by_part() -> None:
