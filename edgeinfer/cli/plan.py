@@ -14,12 +14,12 @@ from edgeinfer.budget import format_bytes
 from edgeinfer.cli.arguments import refuse_overwriting
 from edgeinfer.cli.progress import Progress
 from edgeinfer.cli.text import print_json
+from edgeinfer.source_format import source_format
 
 if TYPE_CHECKING:
     from edgeinfer.convert.model_file import FileProgram
 
 EXAMPLE = "edgeinfer plan model.edge --svg plan.svg"
-_SOURCE_SUFFIXES = (".tflite", ".onnx")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,9 +68,10 @@ def _as_data(program: FileProgram) -> dict[str, Any]:
 
 
 def _edge_bytes(path: Path) -> bytes:
-    if path.suffix.lower() in _SOURCE_SUFFIXES:
-        from edgeinfer.convert import convert
+    data = path.read_bytes()
+    if source_format(data, path.suffix.lower()) is None:
+        return data
+    from edgeinfer.convert import convert
 
-        with Progress() as progress:
-            return convert(path, progress=progress.stage).data
-    return path.read_bytes()
+    with Progress() as progress:
+        return convert(data, name=path.name, progress=progress.stage).data

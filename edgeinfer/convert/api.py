@@ -20,12 +20,10 @@ from edgeinfer.convert.plan import plan_program, session_bytes
 from edgeinfer.convert.program import Plan, Program, Value
 from edgeinfer.convert.write import write_model
 from edgeinfer.errors import ConversionError, ModelReadError
+from edgeinfer.source_format import source_format
 
 Source = str | os.PathLike[str] | bytes | Graph
 """A path, the bytes of a file, or a graph (which conversion rewrites)."""
-
-TFLITE_IDENTIFIER = b"TFL3"  # at byte 4
-ONNX_FIRST_BYTE = b"\x08"  # field 1, ir_version, a varint
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,16 +193,12 @@ def _load(source: Source, name: str | None) -> tuple[Graph, str]:
 
 
 def _format_of(data: bytes, suffix: str, name: str) -> str:
-    """The source format, by the file's contents where they tell, else by its suffix."""
-    if data[4:8] == TFLITE_IDENTIFIER:
-        return "tflite"
-    for source_format, description in FORMATS.items():
-        if suffix == description.suffix:
-            return source_format
-    if data[:1] == ONNX_FIRST_BYTE:
-        return "onnx"
-    known = ", ".join(description.suffix for description in FORMATS.values())
-    raise ConversionError(f"{name} is of no format that can be converted ({known})")
+    """The source format, or an error that names those that can be converted."""
+    found = source_format(data, suffix)
+    if found is None:
+        known = ", ".join(description.suffix for description in FORMATS.values())
+        raise ConversionError(f"{name} is of no format that can be converted ({known})")
+    return found
 
 
 def _metadata(graph: Graph, digest: str, lowered: Lowered, plan: Plan) -> dict[str, Any]:
