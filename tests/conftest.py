@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.requirements import missing
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # The same examples on every run, and no deadline: a slow machine is not a failure.
@@ -47,5 +49,5 @@ def digits_dir() -> Path:
     """The example in the repository: a model of its own, and images to try it on."""
     folder = ROOT / "examples" / "digits"
     if not folder.is_dir():
-        pytest.skip(f"no example in {folder}")
+        missing(f"no example in {folder}")
     return folder

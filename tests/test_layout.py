@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.device.programs import one_in_one_out
+from tests.requirements import missing
 
 ROOT = Path(__file__).resolve().parent.parent
 CSRC = ROOT / "csrc"
@@ -248,7 +249,7 @@ def tracked_files() -> list[Path]:
             ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
         ).stdout
     except (OSError, subprocess.CalledProcessError):
-        pytest.skip("not a git checkout, so nothing says which files belong to it")
+        missing("not a git checkout, so nothing says which files belong to it")
     paths = [ROOT / name for name in listing.split("\0") if name]
     return [path for path in paths if path.is_file()]
 

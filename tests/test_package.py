@@ -8,12 +8,13 @@ import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
+
+from tests.requirements import require_module, require_program
 
 ROOT = Path(__file__).resolve().parent.parent
 HEADER = ROOT / "csrc" / "include" / "edgeinfer.h"
@@ -40,14 +41,6 @@ FORBIDDEN_SYMBOLS = {
     "stdout",
     "stderr",
 }
-
-
-def tool(name: str) -> str:
-    """A program from this Python's environment or from PATH; the test is skipped without it."""
-    found = shutil.which(name, path=sysconfig.get_path("scripts")) or shutil.which(name)
-    if found is None:
-        pytest.skip(f"{name} is not installed")
-    return found
 
 
 def run(*command: str | Path, cwd: Path = ROOT, **variables: str) -> str:
@@ -84,7 +77,7 @@ def source_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def sdist(source_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("setuptools", minversion="77")
+    require_module("setuptools", "77")
     out = tmp_path_factory.mktemp("sdist")
     run(sys.executable, "-c", BACKEND, "build_sdist", out, cwd=source_tree)
     (archive,) = out.glob("*.tar.gz")
@@ -94,7 +87,7 @@ def sdist(source_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built from the source distribution, so that this one is shown to be complete."""
-    tool("cmake")
+    require_program("cmake")
     out = tmp_path_factory.mktemp("wheel")
     with tarfile.open(sdist) as archive:
         archive.extractall(out, filter="data")
@@ -153,7 +146,7 @@ def test_wheel_needs_numpy_and_cffi_only(wheel: Path) -> None:
 
 
 def test_library_exports_what_the_header_declares(wheel: Path, tmp_path: Path) -> None:
-    nm = tool("nm")
+    nm = require_program("nm")
     with zipfile.ZipFile(wheel) as archive:
         library = archive.extract("edgeinfer/libedgeinfer.so", tmp_path)
     defined = run(nm, "-D", "--defined-only", library).splitlines()
@@ -169,7 +162,7 @@ def test_library_exports_what_the_header_declares(wheel: Path, tmp_path: Path) -
 
 
 def test_library_needs_the_c_library_only(wheel: Path, tmp_path: Path) -> None:
-    readelf = tool("readelf")
+    readelf = require_program("readelf")
     with zipfile.ZipFile(wheel) as archive:
         library = archive.extract("edgeinfer/libedgeinfer.so", tmp_path)
     dynamic = run(readelf, "-dW", library)
@@ -203,8 +196,8 @@ target_link_libraries(with_static PRIVATE edgeinfer::edgeinfer_static)
 @pytest.fixture(scope="module")
 def installed(source_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The C library, installed and then moved: nothing in it may name where it was."""
-    cmake = tool("cmake")
-    tool("ninja")
+    cmake = require_program("cmake")
+    require_program("ninja")
     work = tmp_path_factory.mktemp("install")
     run(cmake, "-S", source_tree, "-B", work / "build", "-G", "Ninja")
     run(cmake, "--build", work / "build")
@@ -213,7 +206,7 @@ def installed(source_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 def test_find_package_gives_both_libraries(installed: Path, tmp_path: Path) -> None:
-    cmake = tool("cmake")
+    cmake = require_program("cmake")
     (tmp_path / "main.c").write_text(PROGRAM)
     (tmp_path / "CMakeLists.txt").write_text(CONSUMER.format(version=declared_version()))
     build = tmp_path / "build"
@@ -226,20 +219,20 @@ def test_find_package_gives_both_libraries(installed: Path, tmp_path: Path) -> N
 def test_pkg_config_file_is_relocatable(installed: Path, tmp_path: Path) -> None:
     (description,) = installed.rglob("edgeinfer.pc")
     assert str(installed.parent) not in description.read_text()
-    pkg_config = tool("pkg-config")
+    pkg_config = require_program("pkg-config")
     flags = run(
         *(pkg_config, "--cflags", "--libs", "edgeinfer"), PKG_CONFIG_PATH=str(description.parent)
     ).split()
     (tmp_path / "main.c").write_text(PROGRAM)
-    run(tool("cc"), tmp_path / "main.c", "-o", tmp_path / "program", *flags)
+    run(require_program("cc"), tmp_path / "main.c", "-o", tmp_path / "program", *flags)
     (library,) = installed.rglob("libedgeinfer.so")
     output = run(tmp_path / "program", LD_LIBRARY_PATH=str(library.parent))
     assert output.strip() == declared_version()
 
 
 def test_build_fails_loudly_without_a_compiler(source_tree: Path, tmp_path: Path) -> None:
-    tool("cmake")
-    pytest.importorskip("setuptools", minversion="77")
+    require_program("cmake")
+    require_module("setuptools", "77")
     command = [sys.executable, "setup.py", "build_py", "--build-lib", str(tmp_path)]
     result = subprocess.run(
         command,

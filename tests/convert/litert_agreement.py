@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 
@@ -25,6 +24,7 @@ from tests.builders.tflite_run import run
 from tests.convert.tally import SHARE, tally
 from tests.oracle.graph import run_graph
 from tests.oracle.strategies import integers
+from tests.requirements import missing
 
 FEW = settings(max_examples=25)
 small = st.integers(1, 3)
@@ -87,7 +87,7 @@ def check(
 def run_converted(model: bytes, *inputs: np.ndarray) -> list[np.ndarray]:
     """Convert, load, run once; skip the test where there is no C library."""
     if not library_path().is_file():
-        pytest.skip("no C library: build it (tools/dev.py), or name it in EDGEINFER_LIBRARY")
+        missing("no C library: build it (tools/dev.py), or name it in EDGEINFER_LIBRARY")
     loaded = edgeinfer.load(convert(model, name="model.tflite").data)
     given = {info.name: x for info, x in zip(loaded.inputs, inputs, strict=True)}
     results = loaded.run(given)

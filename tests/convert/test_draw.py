@@ -17,6 +17,7 @@ from edgeinfer.convert.read import read_model
 from edgeinfer.convert.write import write_model
 from edgeinfer.errors import MissingExtraError
 from tests.convert.random_programs import add, lut8, programs, transpose
+from tests.requirements import require_module
 
 _SVG = "{http://www.w3.org/2000/svg}"
 
@@ -104,7 +105,7 @@ def test_names_are_shortened_to_their_telling_end() -> None:
 
 
 def test_a_png_is_drawn(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
+    require_module("matplotlib")
     plan_png(example(), tmp_path / "plan.png")
     assert (tmp_path / "plan.png").read_bytes().startswith(b"\x89PNG")
 

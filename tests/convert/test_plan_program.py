@@ -24,6 +24,7 @@ from tests.convert.random_programs import (
     random_inputs,
     run_plan,
 )
+from tests.requirements import require_module
 
 
 def value(name: str, *shape: int, dtype: str = "int8") -> Value:
@@ -162,7 +163,7 @@ def test_a_detector_is_planned_without_concats_and_reshapes() -> None:
     ],
 )
 def test_real_models_reach_the_lower_bound(name: str, arena_bytes: int, models_dir: Path) -> None:
-    pytest.importorskip("tflite")
+    require_module("tflite")
     conversion = convert(models_dir / f"{name}_int8.tflite")
     (plan,) = conversion.plans
     assert plan.arena_bytes == arena_bytes == lower_bound(plan)

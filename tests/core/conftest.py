@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import platform
-import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgeinfer._ffi import library_path
+from tests.requirements import require_c_compiler
 
 Compile = Callable[..., Path]
 Calls = tuple[int, ...]
@@ -21,9 +20,7 @@ CountAllocations = Callable[[Mapping[str, tuple[int, bytes]]], dict[str, Calls]]
 @pytest.fixture(scope="session")
 def compile_c(repo_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Compile:
     """compile_c(name, *arguments): a program or library from C sources; include paths are set."""
-    compiler = shutil.which(os.environ.get("CC", "cc")) or ""
-    if not compiler:
-        pytest.skip("no C compiler (cc, or CC in the environment)")
+    compiler = require_c_compiler()
     folder = tmp_path_factory.mktemp("compiled")
 
     def compile_(name: str, *arguments: str | Path) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 
 import edgeinfer
 from tests.core.programs import ROWS, concatenation, ring
+from tests.requirements import require_program
 
 CONSUMER = """
 cmake_minimum_required(VERSION 3.20)
@@ -24,14 +24,6 @@ target_link_libraries(embed-shared PRIVATE edgeinfer::edgeinfer)
 add_executable(embed-static embed.c)
 target_link_libraries(embed-static PRIVATE edgeinfer::edgeinfer_static)
 """
-
-
-def tool(name: str) -> str:
-    """A program from PATH, or from the scripts folder of this Python."""
-    found = shutil.which(name) or shutil.which(name, path=sysconfig.get_path("scripts"))
-    if found is None:
-        pytest.skip(f"{name} is not installed")
-    return found
 
 
 def must(*command: str | Path, **environment: str) -> str:
@@ -51,7 +43,7 @@ def installed(repo_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     """Where the library is installed, static and shared."""
     folder = tmp_path_factory.mktemp("installed")
     build, prefix = folder / "build", folder / "prefix"
-    cmake = tool("cmake")
+    cmake = require_program("cmake")
     must(cmake, "-S", repo_root, "-B", build, "-DCMAKE_BUILD_TYPE=Release")
     must(cmake, "--build", build, "--parallel", "2")
     must(cmake, "--install", build, "--prefix", prefix)
@@ -66,7 +58,7 @@ def embeds(
     folder = tmp_path_factory.mktemp("consumer")
     shutil.copy(repo_root / "examples" / "embed.c", folder)
     (folder / "CMakeLists.txt").write_text(CONSUMER, encoding="utf-8")
-    cmake = tool("cmake")
+    cmake = require_program("cmake")
     must(cmake, "-S", folder, "-B", folder / "build", f"-DCMAKE_PREFIX_PATH={installed}")
     must(cmake, "--build", folder / "build")
     return {way: folder / "build" / f"embed-{way}" for way in ("shared", "static")}
@@ -93,7 +85,11 @@ def test_embed_links_through_pkg_config(
 ) -> None:
     (pc,) = installed.rglob("edgeinfer.pc")
     asked = must(
-        tool("pkg-config"), "--cflags", "--libs", "edgeinfer", PKG_CONFIG_PATH=str(pc.parent)
+        require_program("pkg-config"),
+        "--cflags",
+        "--libs",
+        "edgeinfer",
+        PKG_CONFIG_PATH=str(pc.parent),
     )
     (library,) = installed.rglob("libedgeinfer.so")
     source = repo_root / "examples" / "embed.c"
@@ -126,7 +122,7 @@ def test_embed_refuses_a_short_input(embeds: dict[str, Path], tmp_path: Path) ->
 
 def test_only_the_public_functions_are_exported(installed: Path, repo_root: Path) -> None:
     (library,) = installed.rglob("libedgeinfer.so")
-    symbols = must(tool("nm"), "-D", "--defined-only", library).split("\n")
+    symbols = must(require_program("nm"), "-D", "--defined-only", library).split("\n")
     names = {line.split()[-1].split("@")[0] for line in symbols if line.split()}
     header = (repo_root / "csrc" / "include" / "edgeinfer.h").read_text(encoding="utf-8")
     exported = {name for name in names if not name.startswith("_")}
