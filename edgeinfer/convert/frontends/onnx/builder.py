@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -53,12 +53,10 @@ class GraphBuilder:
         names = {number: name for name, number in onnx.TensorProto.DataType.items()}
         self._values = Values(lambda n: names.get(n, f"TYPE_{n}"), self._graph.nodes)
         self._evaluator = Evaluator(onnx, file.opsets)
-        self._values.reserve(
-            name for node in file.nodes for name in (*node.inputs, *node.outputs) if name
-        )
-        self._values.reserve([*file.inputs, *file.constants])
         constants = dict(file.constants)
-        nodes = rewrite_qlinear(file.nodes, constants, self._all_names())
+        taken = {*file.inputs, *constants, *_names_in(file.nodes)}
+        nodes = rewrite_qlinear(file.nodes, constants, taken)
+        self._values.reserve({*taken, *constants, *_names_in(nodes)})
         self._nodes = live_nodes(nodes, file.outputs)
         for name, data in constants.items():
             self._values.add_constant(name, data, int(self._element_number(data.dtype)))
@@ -66,13 +64,6 @@ class GraphBuilder:
         self._context = Context(
             self._values, self._evaluator, readers(self._nodes, file.outputs), is_float
         )
-
-    def _all_names(self) -> set[str]:
-        return {
-            *self._file.inputs,
-            *self._file.constants,
-            *(name for node in self._file.nodes for name in (*node.inputs, *node.outputs)),
-        }
 
     def build(self) -> Graph:
         """The whole graph, with every problem in it."""
@@ -192,29 +183,29 @@ class GraphBuilder:
 
     def _add_unsupported(self, node: SourceNode) -> None:
         read = [self._values[name] for name in node.inputs if name in self._values]
+        made = [
+            self._stand_in(name, kind)
+            for name, kind in zip(node.outputs, self._types_of(node), strict=True)
+            if name
+        ]
         tensors: list[Tensor | None] = [v.plain for v in read if v.plain is not None]
-        made = []
-        for name, kind in zip(node.outputs, self._types_of(node), strict=True):
-            if not name:
-                continue
-            value = self._values.add(name, kind.elements, kind.shape)
-            shape = kind.shape
-            dtype = _STAND_IN
-            try:
-                dtype = graph_dtype(name, value.elements)
-                shape = None if shape is None else check_shape(shape, dtype)
-            except Unsupported:
-                shape = None
-            value.shape = shape
-            tensor = Tensor(name, shape or (1,), dtype)
-            if shape == ():
-                tensor.shape = ()
-            if shape is not None:
-                value.plain = tensor
-            made.append(tensor)
         self._graph.nodes.append(
             Node("unsupported", tensors, made, name=node.name, source=node.source)
         )
+
+    def _stand_in(self, name: str, kind: ValueType) -> Tensor:
+        """What an unsupported node makes. Nothing can read it where its type is not known."""
+        value = self._values.add(name, kind.elements, None)
+        try:
+            dtype = graph_dtype(name, value.elements)
+            shape = None if kind.shape is None else check_shape(kind.shape, dtype)
+        except Unsupported:
+            shape = None
+        if shape is None:
+            return Tensor(name, (1,), _STAND_IN)
+        value.shape = shape
+        value.plain = Tensor(name, shape, dtype)
+        return value.plain
 
     def _types_of(self, node: SourceNode) -> Iterable[ValueType]:
         """Types of the outputs of a node that cannot be expressed, as far as anything tells."""
@@ -246,6 +237,12 @@ def _axis_after(node: SourceNode, axis: int, shape: tuple[int, ...], result: Arr
         if n == shape[axis] and before == int(np.prod(result.shape[:i], dtype=np.int64)):
             return i
     return None
+
+
+def _names_in(nodes: Iterable[SourceNode]) -> Iterator[str]:
+    for node in nodes:
+        yield from node.inputs
+        yield from node.outputs
 
 
 def readers(

@@ -25,6 +25,7 @@ def average_pool(op: Operation) -> None:
     include_pad = bool(op.integer("count_include_pad", 0)) and any(pads)
     if include_pad and win.overhangs:
         # The padding counts, what lies behind it does not: so the padding becomes pixels.
+        # (onnxruntime's QLinearAveragePool counts both; it is read as AveragePool all the same.)
         image, pads = _with_padding(op, image, win)
         include_pad = False
     op.compute(
