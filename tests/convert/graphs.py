@@ -10,6 +10,7 @@ import numpy as np
 from edgeinfer.convert.graph import Graph, Node, Quantization, Tensor, check_graph
 from edgeinfer.convert.passes.edit import same_type
 from edgeinfer.convert.passes.propagate_quantization import conversion
+from tests.convert.tally import SHARE, tally
 from tests.oracle.graph import run_graph
 
 NHWC_TO_NCHW = (0, 3, 1, 2)
@@ -183,7 +184,7 @@ _MOVES = ("reshape", "transpose", "slice", "pad", "gather")
 
 
 def assert_same_meaning(before: list[np.ndarray], after: list[np.ndarray], steps: int = 0) -> None:
-    """Equal outputs; quantised ones up to `steps` apart, float32 up to rounding."""
+    """Equal outputs; a share of quantised ones up to `steps` apart, float32 up to rounding."""
     assert len(before) == len(after)
     for old, new in zip(before, after, strict=True):
         assert old.shape == new.shape and old.dtype == new.dtype
@@ -191,3 +192,4 @@ def assert_same_meaning(before: list[np.ndarray], after: list[np.ndarray], steps
             np.testing.assert_allclose(new, old, rtol=1e-6, atol=1e-6)
         else:
             assert np.abs(old.astype(np.int64) - new.astype(np.int64)).max(initial=0) <= steps
+            tally.add("after", new, old, SHARE)

@@ -1,8 +1,8 @@
 // Counts what models and their sessions allocate: count_allocations {RUNS MODEL.edge}...
 //
-// The program's own malloc and its relatives take the place of the C library's, for the library under
-// test too. Prints, in a line per model, the numbers of calls while it is opened, sized and bound, run,
-// and closed.
+// The program's own malloc and its relatives take the place of the C library's, for the library
+// under test too. Prints, in a line per model, the numbers of calls while it is opened, sized and
+// bound, run, and closed.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
