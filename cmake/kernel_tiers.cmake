@@ -9,6 +9,7 @@
 #   tier | architectures (x86_64 i386 arm64 arm, separated by commas, or any) | flags
 set(EI_KERNEL_TIERS
   "scalar|any|"
+  "avx512vnni|x86_64|-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni"
 )
 
 # ei_select_kernels(<list of sources> <arch>): drops the kernel files that <arch> cannot have, sets
