@@ -68,6 +68,7 @@ static void fill_scalar(ei_kernels *kernels) {
 #if EI_TIER_AVX512VNNI
 static void fill_avx512vnni(ei_kernels *kernels) {
     kernels->conv2d_s8_s8c = ei_conv2d_s8_s8c_avx512vnni;
+    kernels->depthwise_conv2d_s8_s8c = ei_depthwise_conv2d_s8_s8c_avx512vnni;
     kernels->fully_connected_s8_s8c = ei_fully_connected_s8_s8c_avx512vnni;
 }
 
