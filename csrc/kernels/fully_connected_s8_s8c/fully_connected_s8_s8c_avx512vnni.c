@@ -59,13 +59,13 @@ EI_ALWAYS_INLINE void compute(const ei_fully_connected_s8_s8c_args *args, const 
     for (int t = 0; t < NT; t++) {
         const size_t channel = first + (size_t)t * EI_TILE_CHANNELS;
         const size_t left = args->n - channel;
-        const __mmask16 mask = left >= 16 ? UINT16_MAX : (__mmask16)((1u << left) - 1);
+        const uint32_t channels = left >= EI_TILE_CHANNELS ? UINT16_MAX : (1u << left) - 1;
         const __m512i exact = _mm512_sub_epi32(acc[t], sum[t]);
         const __m512i scaled =
             ei_scale_avx512(exact, _mm512_loadu_ps(args->multiplier + channel), &q);
         const __m512i packed = ei_pack_avx512(scaled, scaled, scaled, scaled, &q);
         const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
-        _mm_mask_storeu_epi8(y + channel, mask,
+        _mm_mask_storeu_epi8(y + channel, (__mmask16)channels,
                              _mm512_castsi512_si128(_mm512_permutexvar_epi32(order, packed)));
     }
 }
