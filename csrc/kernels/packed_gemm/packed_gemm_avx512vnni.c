@@ -55,9 +55,11 @@ EI_ALWAYS_INLINE void accumulate(__m512i acc[16][2], const ei_gemm_tile *tile, c
             const int apart = MR > 12 ? 4 : 3;
             const uint8_t *x[4];
             EI_UNROLL
-            for (int i = 0; i < (MR + apart - 1) / apart; i++) {
-                x[i] = segment + (size_t)(apart * i) * step;
-                __asm__("" : "+r"(x[i])); // hides how they are related
+            for (int i = 0; i < 4; i++) {
+                if (i * apart < MR) {
+                    x[i] = segment + (size_t)(apart * i) * step;
+                    __asm__("" : "+r"(x[i])); // hides how they are related
+                }
             }
             for (size_t group = args->groups; group > 0; group--) {
                 const __m512i w0 = _mm512_loadu_si512(w);
@@ -71,8 +73,10 @@ EI_ALWAYS_INLINE void accumulate(__m512i acc[16][2], const ei_gemm_tile *tile, c
                     }
                 }
                 EI_UNROLL
-                for (int i = 0; i < (MR + apart - 1) / apart; i++) {
-                    x[i] += EI_TILE_K;
+                for (int i = 0; i < 4; i++) {
+                    if (i * apart < MR) {
+                        x[i] += EI_TILE_K;
+                    }
                 }
                 w += EI_TILE_BYTES;
             }
