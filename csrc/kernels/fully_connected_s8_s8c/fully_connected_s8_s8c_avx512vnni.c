@@ -3,12 +3,10 @@
 // pass, and eight tiles of channels are under way at a time to have sixteen sums to add to.
 //
 // Several vectors are a matrix product, and go by way of patches.
-#include "kernels/fully_connected_s8_s8c/fully_connected_s8_s8c.h"
-
 #include <immintrin.h>
 #include <string.h>
 
-#include "kernels/packed_gemm/packed_gemm.h"
+#include "kernels/fully_connected_s8_s8c/fully_connected_s8_s8c_patches.h"
 #include "kernels/packed_tile.h"
 #include "kernels/requantize_avx512.h"
 #include "kernels/unroll.h"
@@ -89,16 +87,7 @@ void ei_fully_connected_s8_s8c_avx512vnni(const ei_fully_connected_s8_s8c_args *
                                           uint32_t begin, uint32_t end) {
     const size_t vectors = (size_t)(end - begin) * args->vectors;
     if (vectors > 1 && ei_pixel_rows_fit(&ei_packed_gemm_avx512vnni, args->k)) {
-        const ei_pixel_rows job = {.x = args->x,
-                                   .y = args->y,
-                                   .pixels = args->vectors,
-                                   .k = args->k,
-                                   .n = args->n,
-                                   .weights = args->weights,
-                                   .bias = args->bias,
-                                   .multiplier = args->multiplier,
-                                   .requant = args->requant};
-        ei_multiply_pixel_rows(&ei_packed_gemm_avx512vnni, &job, begin, end);
+        ei_fully_connected_s8_s8c_patches(&ei_packed_gemm_avx512vnni, args, begin, end);
         return;
     }
     for (uint32_t row = begin; row < end; row++) {

@@ -76,7 +76,11 @@ int ei_pixel_rows_fit(const ei_packed_gemm *gemm, size_t k);
 void ei_multiply_pixel_rows(const ei_packed_gemm *gemm, const ei_pixel_rows *job, uint32_t begin,
                             uint32_t end);
 
+/// int16, as vpmaddwd wants them; the bias stays as it is.
+extern const ei_packed_gemm ei_packed_gemm_avx2;
+
 /// Unsigned bytes x + 128, as vpdpbusd wants its first operand: bias - 128 * sum of weights.
+extern const ei_packed_gemm ei_packed_gemm_avxvnni;
 extern const ei_packed_gemm ei_packed_gemm_avx512vnni;
 
 #endif
