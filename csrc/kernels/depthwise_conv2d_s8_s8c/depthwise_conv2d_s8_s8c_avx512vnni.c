@@ -38,6 +38,7 @@ typedef struct ei_depthwise_block {
     int32_t first, count;               // output channels
     int32_t width;                      // 16, 32 or 64 channels in a flat row
     int32_t fours;                      // kernel_h / 4, rounded up
+    int32_t slots;                      // flat rows that there is room for
     int32_t columns;                    // output columns of the largest run
     int32_t phase_columns;              // flat columns of one remainder modulo the stride
     size_t pitch;                       // bytes of a flat row and of a plane
@@ -47,7 +48,7 @@ typedef struct ei_depthwise_block {
     _Alignas(64) __m512i bias[PLANES];
     __m512 multiplier[PLANES];
     __m512i weights[MOST_TAPS][PLANES]; // [four * kernel_w + kx]
-    uint8_t bytes[BUFFER_BYTES];        // kernel_h flat rows, then fours * PLANES planes
+    uint8_t bytes[BUFFER_BYTES];        // `slots` flat rows, then fours * PLANES planes
 } ei_depthwise_block;
 
 /// acc += x . w, x being unsigned.
@@ -178,17 +179,23 @@ static void fill_phase(const ei_depthwise_block *block, uint8_t *out, const int8
         }
     }
     const uint8_t zero = args->zero == NULL ? 0 : (uint8_t)args->zero[0] ^ 0x80;
-    memset(out, zero, (size_t)before * (size_t)block->width);
-    memset(out + (size_t)end * (size_t)block->width, zero,
-           (size_t)(count - end) * (size_t)block->width);
+    if (before > 0) {
+        memset(out, zero, (size_t)before * (size_t)block->width);
+    }
+    if (end < count) {
+        memset(out + (size_t)end * (size_t)block->width, zero,
+               (size_t)(count - end) * (size_t)block->width);
+    }
 }
 
-/// Has the flat rows of output row `oy` of an image, columns from `column` on.
-static void load_rows(ei_depthwise_block *block, uint32_t image, int64_t oy, int64_t column) {
+/// Has `count` flat rows from the first one of output row `oy` of an image on, columns from `column`
+/// on.
+static void load_rows(ei_depthwise_block *block, uint32_t image, int64_t oy, int32_t count,
+                      int64_t column) {
     const ei_window *w = &block->args->window;
     const int64_t top = oy * w->stride_h;
-    int64_t place = top % w->kernel_h;
-    for (int32_t ky = 0; ky < w->kernel_h; ky++) {
+    int64_t place = top % block->slots;
+    for (int32_t ky = 0; ky < count; ky++) {
         const int64_t j = top + (int64_t)ky * w->dilation_h;
         // Dilated rows of one window could share a place: these begin anew, in order.
         const int64_t at = w->dilation_h == 1 ? place : ky;
@@ -204,7 +211,7 @@ static void load_rows(ei_depthwise_block *block, uint32_t image, int64_t oy, int
                            block->phase_columns);
             }
         }
-        place = place + 1 == w->kernel_h ? 0 : place + 1;
+        place = place + 1 == block->slots ? 0 : place + 1;
     }
 }
 
@@ -230,12 +237,11 @@ static void interleave(uint8_t *planes, size_t pitch, const uint8_t *const rows[
     }
 }
 
-static void make_planes(ei_depthwise_block *block, size_t count) {
-    const ei_window *w = &block->args->window;
+static void make_planes(ei_depthwise_block *block, int32_t rows, size_t count) {
     for (int32_t i = 0; i < 3; i++) { // rows beyond the kernel's last meet weights of 0
-        block->rows[w->kernel_h + i] = block->rows[w->kernel_h - 1];
+        block->rows[rows + i] = block->rows[rows - 1];
     }
-    uint8_t *planes = block->bytes + (size_t)w->kernel_h * block->pitch;
+    uint8_t *planes = block->bytes + (size_t)block->slots * block->pitch;
     for (int32_t four = 0; four < block->fours; four++) {
         interleave(planes, block->pitch, block->rows + 4 * four, count);
         planes += PLANES * block->pitch;
@@ -245,19 +251,18 @@ static void make_planes(ei_depthwise_block *block, size_t count) {
 // --- products
 
 /// Stores the pixels of a register, of which the last may be beyond the end.
-EI_ALWAYS_INLINE void store(const ei_depthwise_block *block, int8_t *y, __m512i bytes,
-                            int64_t pixels) {
-    const size_t step = (size_t)block->args->window.out_c;
-    if (block->width == 64) {
-        _mm512_mask_storeu_epi8(y, UINT64_MAX >> (64 - block->count), bytes);
-    } else if (block->width == 32) {
-        const __mmask32 mask = UINT32_MAX >> (32 - block->count);
+EI_ALWAYS_INLINE void store(int8_t *y, size_t step, __m512i bytes, int64_t pixels, int32_t count,
+                            const int WIDTH) {
+    if (WIDTH == 64) {
+        _mm512_mask_storeu_epi8(y, UINT64_MAX >> (64 - count), bytes);
+    } else if (WIDTH == 32) {
+        const __mmask32 mask = UINT32_MAX >> (32 - count);
         _mm256_mask_storeu_epi8(y, mask, _mm512_castsi512_si256(bytes));
         if (pixels > 1) {
             _mm256_mask_storeu_epi8(y + step, mask, _mm512_extracti64x4_epi64(bytes, 1));
         }
     } else {
-        const __mmask16 mask = (__mmask16)(UINT16_MAX >> (16 - block->count));
+        const __mmask16 mask = (__mmask16)(UINT16_MAX >> (16 - count));
         _mm_mask_storeu_epi8(y, mask, _mm512_castsi512_si128(bytes));
         if (pixels > 1) {
             _mm_mask_storeu_epi8(y + step, mask, _mm512_extracti32x4_epi32(bytes, 1));
@@ -271,52 +276,84 @@ EI_ALWAYS_INLINE void store(const ei_depthwise_block *block, int8_t *y, __m512i 
     }
 }
 
-/// An output row's columns [0, pixels) from the planes. KW and FOURS are kernel_w and block->fours
-/// where they are constants: weights then stay in registers.
+/// Adds the taps of kernels of any size.
+EI_ALWAYS_INLINE void add_taps(__m512i acc[PLANES], const ei_depthwise_block *block,
+                               const uint8_t *planes) {
+    const __m512i(*weights)[PLANES] = block->weights;
+    for (int32_t four = 0; four < block->fours; four++) {
+        for (int32_t kx = 0; kx < block->args->window.kernel_w; kx++) {
+            const uint8_t *tap = planes + block->offsets[kx];
+            EI_UNROLL
+            for (int i = 0; i < PLANES; i++) {
+                add_products(&acc[i], _mm512_loadu_si512(tap + (size_t)i * block->pitch),
+                             (*weights)[i]);
+            }
+            weights++;
+        }
+        planes += PLANES * block->pitch;
+    }
+}
+
+/// An output row's columns [0, pixels) from the planes. WIDTH is block->width. THREE: kernel_w is 3 and
+/// kernel_h at most 4, less `shift`, the flat row that the kernel begins at; weights then stay in
+/// registers.
 EI_ALWAYS_INLINE void multiply(const ei_depthwise_block *block, int8_t *y, int64_t pixels,
-                               const int KW, const int FOURS) {
+                               int shift, const int THREE, const int WIDTH) {
     const ei_depthwise_conv2d_s8_s8c_args *args = block->args;
     const ei_requant_avx512 q = ei_requant_avx512_of(&args->requant);
     const size_t pitch = block->pitch;
-    const uint8_t *x = block->bytes + (size_t)args->window.kernel_h * pitch;
-    const int64_t at_once = 64 / block->width;
-    for (; pixels > 0; pixels -= at_once) {
+    const size_t step = (size_t)args->window.out_c;
+    const int32_t count = block->count;
+    const uint8_t *x = block->bytes + (size_t)block->slots * pitch;
+    const uint32_t *offsets = block->offsets;
+    const __m128i bits = _mm_cvtsi32_si128(8 * shift);
+    __m512i weights[3][PLANES], bias[PLANES];
+    __m512 multiplier[PLANES];
+    EI_UNROLL
+    for (int i = 0; i < PLANES; i++) {
+        for (int kx = 0; THREE && kx < 3; kx++) {
+            weights[kx][i] = _mm512_sll_epi32(block->weights[kx][i], bits);
+        }
+        bias[i] = block->bias[i];
+        multiplier[i] = block->multiplier[i];
+    }
+    for (; pixels > 0; pixels -= 64 / WIDTH) {
         __m512i acc[PLANES];
         EI_UNROLL
         for (int i = 0; i < PLANES; i++) {
-            acc[i] = block->bias[i];
+            acc[i] = bias[i];
         }
-        const __m512i(*weights)[PLANES] = block->weights;
-        const uint8_t *planes = x;
-        for (int four = 0; four < FOURS; four++) {
+        if (THREE) {
             EI_UNROLL
-            for (int kx = 0; kx < KW; kx++) {
-                const uint8_t *tap = planes + block->offsets[kx];
+            for (int kx = 0; kx < 3; kx++) {
+                const uint8_t *tap = x + offsets[kx];
                 EI_UNROLL
                 for (int i = 0; i < PLANES; i++) {
-                    const __m512i taps = _mm512_loadu_si512(tap + (size_t)i * pitch);
-                    add_products(&acc[i], taps, (*weights)[i]);
+                    add_products(&acc[i], _mm512_loadu_si512(tap + (size_t)i * pitch),
+                                 weights[kx][i]);
                 }
-                weights++;
             }
-            planes += PLANES * pitch;
+        } else {
+            add_taps(acc, block, x);
         }
         EI_UNROLL
         for (int i = 0; i < PLANES; i++) {
-            acc[i] = ei_scale_avx512(acc[i], block->multiplier[i], &q);
+            acc[i] = ei_scale_avx512(acc[i], multiplier[i], &q);
         }
-        store(block, y, ei_pack_avx512(acc[0], acc[1], acc[2], acc[3], &q), pixels);
-        y += (size_t)at_once * (size_t)args->window.out_c;
+        store(y, step, ei_pack_avx512(acc[0], acc[1], acc[2], acc[3], &q), pixels, count, WIDTH);
+        y += 64 / WIDTH * step;
         x += 64;
     }
 }
 
-static void multiply_row(const ei_depthwise_block *block, int8_t *y, int64_t pixels) {
-    const int kernel_w = block->args->window.kernel_w;
-    if (kernel_w == 3 && block->fours == 1) {
-        multiply(block, y, pixels, 3, 1);
+static void multiply_row(const ei_depthwise_block *block, int8_t *y, int64_t pixels, int shift) {
+    const int three = block->args->window.kernel_w == 3 && block->fours == 1;
+    if (block->width == 64) {
+        three ? multiply(block, y, pixels, shift, 1, 64) : multiply(block, y, pixels, 0, 0, 64);
+    } else if (block->width == 32) {
+        three ? multiply(block, y, pixels, shift, 1, 32) : multiply(block, y, pixels, 0, 0, 32);
     } else {
-        multiply(block, y, pixels, kernel_w, block->fours);
+        three ? multiply(block, y, pixels, shift, 1, 16) : multiply(block, y, pixels, 0, 0, 16);
     }
 }
 
@@ -333,7 +370,10 @@ static int plan_columns(ei_depthwise_block *block) {
         return 0;
     }
     // A register that begins in the last column may read as far again as it is wide.
-    const int64_t most = BUFFER_BYTES / (w->kernel_h + PLANES * block->fours) / 64 * 64 - 64;
+    // Four flat rows of three serve two output rows.
+    const int pairs = w->kernel_w == 3 && w->kernel_h == 3 && w->stride_h == 1;
+    block->slots = pairs && w->dilation_h == 1 ? 4 : w->kernel_h;
+    const int64_t most = BUFFER_BYTES / (block->slots + PLANES * block->fours) / 64 * 64 - 64;
     const int64_t halo = (int64_t)(w->kernel_w - 1) * w->dilation_w / w->stride_w;
     const int64_t columns = most / ((int64_t)w->stride_w * block->width) - halo;
     if (columns < 1) {
@@ -361,17 +401,22 @@ static void convolve_columns(ei_depthwise_block *block, int32_t ox, int32_t pixe
     const int64_t column = (int64_t)ox * w->stride_w - w->pad_left;
     uint32_t image = begin / (uint32_t)w->out_h;
     uint32_t oy = begin % (uint32_t)w->out_h;
-    for (uint32_t row = begin; row < end; row++) {
+    const size_t y_offset = (size_t)ox * (size_t)w->out_c + (size_t)block->first;
+    for (uint32_t row = begin; row < end;) {
         if (row == begin || oy == 0) {
-            for (int32_t ky = 0; ky < w->kernel_h; ky++) {
-                block->held[ky] = NO_ROW;
+            for (int32_t i = 0; i < block->slots; i++) {
+                block->held[i] = NO_ROW;
             }
         }
-        load_rows(block, image, oy, column);
-        make_planes(block, flat);
-        int8_t *y = (int8_t *)ei_row(&block->args->y, row);
-        multiply_row(block, y + (size_t)ox * (size_t)w->out_c + block->first, pixels);
-        if (++oy == (uint32_t)w->out_h) {
+        const int more = block->slots > w->kernel_h && row + 1 < end && oy + 1 < (uint32_t)w->out_h;
+        load_rows(block, image, oy, w->kernel_h + more, column);
+        make_planes(block, w->kernel_h + more, flat);
+        for (int i = 0; i <= more; i++) {
+            int8_t *y = (int8_t *)ei_row(&block->args->y, row++);
+            multiply_row(block, y + y_offset, pixels, i);
+        }
+        oy += 1 + (uint32_t)more;
+        if (oy == (uint32_t)w->out_h) {
             oy = 0;
             image++;
         }
