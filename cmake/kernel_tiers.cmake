@@ -9,7 +9,16 @@
 #   tier | architectures (x86_64 i386 arm64 arm, separated by commas, or any) | flags
 set(EI_KERNEL_TIERS
   "scalar|any|"
+  "avx2|x86_64|-mavx2"
+  "avxvnni|x86_64|-mavx2"
+  "avx512vnni|x86_64|-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni"
 )
+
+# Tier avxvnni with the encoding of AVX-512, to test it on a CPU that has only that one.
+option(EI_AVXVNNI_AS_EVEX "Encode tier avxvnni as AVX-512 (for tests)" OFF)
+if(EI_AVXVNNI_AS_EVEX)
+  add_compile_definitions(EI_AVXVNNI_AS_EVEX=1)
+endif()
 
 # ei_select_kernels(<list of sources> <arch>): drops the kernel files that <arch> cannot have, sets
 # the flags of the others, and leaves in EI_KERNEL_DEFINITIONS one EI_TIER_<NAME>=1 per tier built.

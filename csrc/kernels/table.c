@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "base/cpu.h"
+
 /// Fills every entry.
 static void fill_scalar(ei_kernels *kernels) {
     kernels->conv2d_s8_s8c = ei_conv2d_s8_s8c_scalar;
@@ -63,6 +65,47 @@ static void fill_scalar(ei_kernels *kernels) {
     kernels->take = ei_take_scalar;
 }
 
+#if EI_TIER_AVX2
+static void fill_avx2(ei_kernels *kernels) {
+    kernels->conv2d_s8_s8c = ei_conv2d_s8_s8c_avx2;
+    kernels->depthwise_conv2d_s8_s8c = ei_depthwise_conv2d_s8_s8c_avx2;
+    kernels->fully_connected_s8_s8c = ei_fully_connected_s8_s8c_avx2;
+}
+
+static int has_avx2(void) {
+    return (ei_cpu_features() & EI_CPU_AVX2) != 0;
+}
+#endif
+
+#if EI_TIER_AVXVNNI
+static void fill_avxvnni(ei_kernels *kernels) {
+    kernels->conv2d_s8_s8c = ei_conv2d_s8_s8c_avxvnni;
+    kernels->fully_connected_s8_s8c = ei_fully_connected_s8_s8c_avxvnni;
+}
+
+static int has_avxvnni(void) {
+#if EI_AVXVNNI_AS_EVEX
+    const uint32_t needed = EI_CPU_AVX2 | EI_CPU_AVX512 | EI_CPU_AVX512VNNI;
+#else
+    const uint32_t needed = EI_CPU_AVX2 | EI_CPU_AVXVNNI;
+#endif
+    return (ei_cpu_features() & needed) == needed;
+}
+#endif
+
+#if EI_TIER_AVX512VNNI
+static void fill_avx512vnni(ei_kernels *kernels) {
+    kernels->conv2d_s8_s8c = ei_conv2d_s8_s8c_avx512vnni;
+    kernels->depthwise_conv2d_s8_s8c = ei_depthwise_conv2d_s8_s8c_avx512vnni;
+    kernels->fully_connected_s8_s8c = ei_fully_connected_s8_s8c_avx512vnni;
+}
+
+static int has_avx512vnni(void) {
+    const uint32_t needed = EI_CPU_AVX512 | EI_CPU_AVX512VNNI;
+    return (ei_cpu_features() & needed) == needed;
+}
+#endif
+
 static int always(void) {
     return 1;
 }
@@ -76,6 +119,15 @@ typedef struct ei_tier {
 /// From slowest to fastest: a tier inherits the entries of the supported tiers above it.
 static const ei_tier tiers[] = {
     {"scalar", always, fill_scalar},
+#if EI_TIER_AVX2
+    {"avx2", has_avx2, fill_avx2},
+#endif
+#if EI_TIER_AVXVNNI
+    {"avxvnni", has_avxvnni, fill_avxvnni},
+#endif
+#if EI_TIER_AVX512VNNI
+    {"avx512vnni", has_avx512vnni, fill_avx512vnni},
+#endif
 };
 
 #define EI_TIER_COUNT ((int)(sizeof tiers / sizeof tiers[0]))

@@ -2,7 +2,7 @@
 
 It is run in the ways that a plan may choose: over whole tensors, in the bytes of an operand, and
 streamed through the smallest rings that hold what each band of rows needs, with guard tensors on
-both sides.
+both sides. Every tier that this CPU supports runs it, and must give the scalar tier's bits.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import edgeinfer
+from edgeinfer._ffi import ffi, lib, text
 from edgeinfer.convert.program import Buffer, Operation, Placement, Plan, Program, Step, Value
 from edgeinfer.convert.write import write_model
 
@@ -105,10 +106,8 @@ def run_whole(operation: Operation, inputs: list[np.ndarray]) -> np.ndarray:
         offset += -(-value.nbytes // 64) * 64
     steps = [Step(0, 0, operation.output.rows)]
     plan = Plan([operation], buffers, placements, steps, offset, 0)
-    model = edgeinfer.load(write_model([(program, plan)], {}))
     given = {value.name: data for value, data in zip(activations, inputs, strict=True)}
-    result: np.ndarray = model.run(given)
-    return result
+    return _run_on_every_tier(program, plan, given)[operation.output.name]
 
 
 def run_in_place(operation: Operation, inputs: list[np.ndarray], over: int) -> np.ndarray:
@@ -133,10 +132,8 @@ def run_in_place(operation: Operation, inputs: list[np.ndarray], over: int) -> n
     placements[output] = placements[activations[over]]
     program = Program("main", sources, [result], operations)
     plan = Plan(operations, buffers, placements, steps, offset, 0)
-    model = edgeinfer.load(write_model([(program, plan)], {}))
     given = {source.name: data for source, data in zip(sources, inputs, strict=True)}
-    done: np.ndarray = model.run(given)
-    return done
+    return _run_on_every_tier(program, plan, given)[result.name]
 
 
 def run_streamed(
@@ -161,7 +158,6 @@ def run_streamed(
     """
     planner = _Stream(operation, reads, band, spare)
     program, plan = planner.plan()
-    model = edgeinfer.load(write_model([(program, plan)], {}))
     rng = np.random.default_rng(7)
     given = {
         value.name: rng.integers(-128, 128, value.shape).astype(value.dtype)
@@ -169,12 +165,40 @@ def run_streamed(
     }
     for value, data in zip(planner.sources, inputs, strict=True):
         given[value.name] = data
-    results = model.run(given)
+    results = _run_on_every_tier(program, plan, given)
     for name, result in results.items():
         if name.startswith("guard"):
             np.testing.assert_array_equal(result, given[name.removesuffix(" out")], err_msg=name)
-    streamed: np.ndarray = results[planner.result.name]
-    return streamed
+    return results[planner.result.name]
+
+
+def supported_tiers() -> list[str]:
+    """Names of the kernel tiers that this build has and this CPU supports, scalar first."""
+    names = []
+    index = 0
+    while (name := lib().ei_tier_name(index)) != ffi.NULL:
+        if lib().ei_tier_supported(name):
+            names.append(text(name))
+        index += 1
+    return names
+
+
+def _run_on_every_tier(
+    program: Program, plan: Plan, given: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """What the scalar tier gives, once all the others have been held against it."""
+    file = write_model([(program, plan)], {})
+    expected: dict[str, np.ndarray] = {}
+    for tier in supported_tiers():
+        results = edgeinfer.load(file, tier=tier).run(given)
+        if not isinstance(results, dict):
+            results = {program.outputs[0].name: results}
+        if tier == "scalar":
+            expected = results
+            continue
+        for name, result in results.items():
+            np.testing.assert_array_equal(result, expected[name], err_msg=f"{tier}: {name}")
+    return expected
 
 
 def _activations(operation: Operation) -> list[Value]:

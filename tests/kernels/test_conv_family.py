@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, note
+from hypothesis import given
 
 import edgeinfer
 from edgeinfer.convert.lower import pack
@@ -38,9 +38,9 @@ def check(
 ) -> None:
     np.testing.assert_array_equal(run_whole(operation, activations), expected)
     band, spare = draw.integer(1, 5), draw.choice([0, 0, 1, 2])
-    note(f"bands of {band}, rings with {spare} spare rows")
+    way = f"in bands of {band}, rings with {spare} spare rows"
     streamed = run_streamed(operation, activations, reads, band, spare)
-    np.testing.assert_array_equal(streamed, expected, err_msg="streamed")
+    np.testing.assert_array_equal(streamed, expected, err_msg=way)
 
 
 def build(
@@ -75,12 +75,9 @@ def zero_row_of(window: Window, x: np.ndarray, q: Quantization, always: bool) ->
     return None
 
 
-@often
-@given(seeds)
-def test_conv2d(seed: int) -> None:
-    draw = Draw(seed)
-    window, q, groups = draw_window(draw), draw_quantization(draw), draw.choice(GROUPS)
-    group_in, group_out = draw.choice(CHANNELS), draw.choice(CHANNELS)
+def check_conv2d(
+    draw: Draw, window: Window, q: Quantization, groups: int, group_in: int, group_out: int
+) -> None:
     x = q.activation((window.batch, *window.image, groups * group_in))
     weights = q.weights((groups * group_out, *window.kernel, group_in))
     bias = q.bias(groups * group_out)
@@ -99,10 +96,49 @@ def test_conv2d(seed: int) -> None:
 
 @often
 @given(seeds)
-def test_depthwise_conv2d(seed: int) -> None:
+def test_conv2d(seed: int) -> None:
     draw = Draw(seed)
-    window, q, multiplier = draw_window(draw), draw_quantization(draw), draw.choice([1, 1, 2, 3])
-    channels = draw.choice(CHANNELS)
+    window, q, groups = draw_window(draw), draw_quantization(draw), draw.choice(GROUPS)
+    check_conv2d(draw, window, q, groups, draw.choice(CHANNELS), draw.choice(CHANNELS))
+
+
+def big_window(
+    image: tuple[int, int],
+    kernel: tuple[int, int],
+    stride: int = 1,
+    dilation: int = 1,
+    pad: int = 0,
+) -> Window:
+    """Of one image, square in all but its sizes."""
+    return Window(1, image, kernel, (stride,) * 2, (dilation,) * 2, ((pad, pad),) * 2)
+
+
+BIG_Q = Quantization("int8", 11, -7, 3, (-120, 127), "random", "typical")
+
+
+@pytest.mark.parametrize(
+    ("window", "groups", "group_in", "group_out"),
+    [
+        pytest.param(big_window((3, 40), (3, 3), pad=1), 1, 256, 70, id="columns in runs"),
+        pytest.param(big_window((5, 40), (3, 3), 2, 2, 2), 1, 160, 20, id="dilated, in runs"),
+        pytest.param(big_window((7, 13), (1, 1)), 1, 700, 40, id="pixels in chunks"),
+        pytest.param(big_window((5, 11), (1, 1)), 1, 9, 1100, id="more channels than bias at once"),
+        pytest.param(big_window((4, 4), (3, 3), pad=1), 1, 5, 1050, id="the same, of windows"),
+        pytest.param(big_window((2, 2), (9, 9), pad=4), 1, 400, 17, id="a window beyond patches"),
+        pytest.param(big_window((80, 2), (70, 1)), 1, 3, 5, id="more kernel rows than patches"),
+        pytest.param(big_window((3, 9), (2, 5), pad=2), 4, 80, 48, id="groups of tiles"),
+        pytest.param(big_window((2, 2), (1, 1)), 1, 25000, 3, id="a pixel beyond patches"),
+    ],
+)
+def test_conv2d_beyond_the_blocks_of_tiers(
+    window: Window, groups: int, group_in: int, group_out: int
+) -> None:
+    check_conv2d(Draw(1), window, BIG_Q, groups, group_in, group_out)
+
+
+def check_depthwise_conv2d(
+    draw: Draw, window: Window, q: Quantization, channels: int, multiplier: int
+) -> None:
     x = q.activation((window.batch, *window.image, channels))
     weights = q.weights((*window.kernel, channels * multiplier))
     bias = q.bias(channels * multiplier)
@@ -118,6 +154,35 @@ def test_depthwise_conv2d(seed: int) -> None:
         zero=zero_row_of(window, x, q, draw.choice([False, True])),
     )  # fmt: skip
     check(draw, operation, [x], expected, [window.reads])
+
+
+@often
+@given(seeds)
+def test_depthwise_conv2d(seed: int) -> None:
+    draw = Draw(seed)
+    window, q, multiplier = draw_window(draw), draw_quantization(draw), draw.choice([1, 1, 2, 3])
+    check_depthwise_conv2d(draw, window, q, draw.choice(CHANNELS), multiplier)
+
+
+@pytest.mark.parametrize(
+    ("window", "channels", "multiplier"),
+    [
+        pytest.param(big_window((4, 130), (3, 3), pad=1), 112, 1, id="columns in runs"),
+        pytest.param(big_window((5, 131), (3, 3), 2, 1, 1), 200, 1, id="the same at stride 2"),
+        pytest.param(big_window((9, 7), (5, 5), pad=2), 64, 1, id="five rows"),
+        pytest.param(big_window((9, 7), (5, 5), 2, pad=2), 48, 1, id="five rows at stride 2"),
+        pytest.param(big_window((12, 12), (9, 9), pad=4), 80, 1, id="nine rows"),
+        pytest.param(big_window((4, 30), (3, 3), 3, 5, 5), 96, 1, id="dilated"),
+        pytest.param(big_window((25, 5), (25, 5)), 64, 1, id="all of the image"),
+        pytest.param(big_window((5, 5), (31, 31), pad=15), 16, 1, id="more taps than blocks hold"),
+        pytest.param(big_window((80, 2), (70, 1)), 20, 1, id="more rows than blocks hold"),
+        pytest.param(big_window((5, 6), (3, 3), pad=1), 30, 4, id="shared channels"),
+    ],
+)
+def test_depthwise_conv2d_beyond_the_blocks_of_tiers(
+    window: Window, channels: int, multiplier: int
+) -> None:
+    check_depthwise_conv2d(Draw(1), window, BIG_Q, channels, multiplier)
 
 
 def transpose_conv_sums(
@@ -173,13 +238,9 @@ def same_rows(begin: int, end: int) -> tuple[int, int]:
     return begin, end
 
 
-@often
-@given(seeds)
-def test_fully_connected(seed: int) -> None:
-    draw = Draw(seed)
-    q = draw_quantization(draw)
-    outer = [draw.integer(1, 4) for _ in range(draw.integer(0, 4))]
-    depth, units = draw.integer(1, 70), draw.integer(1, 40)
+def check_fully_connected(
+    draw: Draw, q: Quantization, outer: list[int], depth: int, units: int
+) -> None:
     x = q.activation((*outer, depth))
     weights, bias = q.weights((units, depth)), q.bias(units)
     sums = convolution.fully_connected_sums(x, q.x_zero_point, weights, bias)
@@ -188,6 +249,30 @@ def test_fully_connected(seed: int) -> None:
         "fully_connected", x, sums, [pack.pack_fully_connected(weights), folded], q, {}
     )
     check(draw, operation, [x], expected, [same_rows])
+
+
+@often
+@given(seeds)
+def test_fully_connected(seed: int) -> None:
+    draw = Draw(seed)
+    outer = [draw.integer(1, 4) for _ in range(draw.integer(0, 4))]
+    quantization = draw_quantization(draw)
+    check_fully_connected(draw, quantization, outer, draw.integer(1, 70), draw.integer(1, 40))
+
+
+@pytest.mark.parametrize(
+    ("outer", "depth", "units"),
+    [
+        pytest.param([1], 333, 300, id="tiles of every number"),
+        pytest.param([50], 1000, 40, id="vectors in chunks"),
+        pytest.param([3], 30000, 9, id="vectors beyond patches"),
+        pytest.param([2], 3, 1100, id="more channels than bias at once"),
+    ],
+)
+def test_fully_connected_beyond_the_blocks_of_tiers(
+    outer: list[int], depth: int, units: int
+) -> None:
+    check_fully_connected(Draw(1), BIG_Q, outer, depth, units)
 
 
 def test_fully_connected_wraps_like_int32() -> None:

@@ -27,5 +27,11 @@ typedef void (*ei_fully_connected_s8_s8c_fn)(const ei_fully_connected_s8_s8c_arg
 
 void ei_fully_connected_s8_s8c_scalar(const ei_fully_connected_s8_s8c_args *args, uint32_t begin,
                                       uint32_t end);
+void ei_fully_connected_s8_s8c_avx2(const ei_fully_connected_s8_s8c_args *args, uint32_t begin,
+                                    uint32_t end);
+void ei_fully_connected_s8_s8c_avxvnni(const ei_fully_connected_s8_s8c_args *args, uint32_t begin,
+                                       uint32_t end);
+void ei_fully_connected_s8_s8c_avx512vnni(const ei_fully_connected_s8_s8c_args *args,
+                                          uint32_t begin, uint32_t end);
 
 #endif

@@ -1,0 +1,84 @@
+// Pixels that follow each other in memory, multiplied one by one: pointwise convolutions at stride 1
+// and fully connected layers. As many as the patch holds are brought into form at a time; then all
+// output channels are computed from them.
+#include "kernels/packed_gemm/packed_gemm.h"
+
+#include <string.h>
+
+#include "kernels/packed_tile.h"
+
+static size_t smaller(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+/// Copies `count` bytes that begin `offset` bytes after the beginning of row `row` into the patch.
+static void copy_rows(const ei_packed_gemm *gemm, uint8_t *out, const ei_rows *x, uint32_t row,
+                      size_t offset, size_t count) {
+    row += (uint32_t)(offset / x->row_bytes);
+    offset %= x->row_bytes;
+    while (count > 0) {
+        const uint32_t place = row % x->ring;
+        const size_t run = smaller(count, (size_t)(x->ring - place) * x->row_bytes - offset);
+        gemm->copy(out, (const int8_t *)x->base + (size_t)place * x->row_bytes + offset, run);
+        out += run * gemm->value_bytes;
+        count -= run;
+        row += x->ring - place;
+        offset = 0;
+    }
+}
+
+/// Rows that lie one after the other in y.
+static void multiply_run(const ei_packed_gemm *gemm, const ei_pixel_rows *job,
+                         ei_packed_gemm_args *args, uint8_t *patch, uint32_t row, uint32_t count) {
+    const size_t pixels = (size_t)count * job->pixels;
+    const size_t most = (EI_PATCH_BYTES - EI_PATCH_SLACK) / args->pixel_step;
+    const size_t chunks = (pixels + most - 1) / most;
+    const size_t even = (pixels + chunks - 1) / chunks;
+    const size_t chunk = smaller(most, (even + 11) / 12 * 12); // whole tiles of the widest kind
+    int8_t *y = args->y + (size_t)(row % job->y.ring) * job->y.row_bytes;
+    ei_packed_gemm_args now = *args;
+    for (size_t first = 0; first < pixels; first += chunk) {
+        now.pixels = smaller(chunk, pixels - first);
+        copy_rows(gemm, patch, &job->x, row, first * job->k, now.pixels * job->k);
+        memset(patch + now.pixels * now.pixel_step, 0, EI_PATCH_SLACK); // read, multiplied by 0
+        now.y = y + first * now.y_step;
+        gemm->multiply(&now);
+    }
+}
+
+int ei_pixel_rows_fit(const ei_packed_gemm *gemm, size_t k) {
+    return k <= (EI_PATCH_BYTES - EI_PATCH_SLACK) / gemm->value_bytes;
+}
+
+void ei_multiply_pixel_rows(const ei_packed_gemm *gemm, const ei_pixel_rows *job, uint32_t begin,
+                            uint32_t end) {
+    _Alignas(64) uint8_t patch[EI_PATCH_BYTES];
+    _Alignas(64) int32_t bias[EI_PATCH_CHANNELS];
+    const uint8_t *rows[1] = {patch};
+    ei_packed_gemm_args args = {.rows = rows,
+                                .row_count = 1,
+                                .segments = 1,
+                                .groups = (job->k + EI_TILE_K - 1) / EI_TILE_K,
+                                .pixel_step = job->k * gemm->value_bytes,
+                                .weights = job->weights,
+                                .tile_bytes = ei_segment_bytes(job->k),
+                                .bias = bias,
+                                .multiplier = job->multiplier,
+                                .y = (int8_t *)job->y.base,
+                                .y_step = job->n,
+                                .requant = job->requant};
+    for (size_t first = 0; first < job->n; first += EI_PATCH_CHANNELS) {
+        args.channels = smaller(job->n - first, EI_PATCH_CHANNELS);
+        const size_t tiles = (args.channels + EI_TILE_CHANNELS - 1) / EI_TILE_CHANNELS;
+        gemm->bias(bias, job->bias + first, args.weights, tiles, args.tile_bytes);
+        for (uint32_t row = begin; row < end;) {
+            const uint32_t to_wrap = job->y.ring - row % job->y.ring;
+            const uint32_t count = end - row < to_wrap ? end - row : to_wrap;
+            multiply_run(gemm, job, &args, patch, row, count);
+            row += count;
+        }
+        args.weights += tiles * args.tile_bytes;
+        args.multiplier += EI_PATCH_CHANNELS;
+        args.y += EI_PATCH_CHANNELS;
+    }
+}

@@ -1,0 +1,60 @@
+// Prints how many int8 multiplications with accumulation this core does per nanosecond (GMAC/s) when
+// nothing but registers is involved: the ceiling of every kernel. Built and run by bench_peers.py.
+#define _POSIX_C_SOURCE 200809L
+
+#include <immintrin.h>
+#include <stdio.h>
+#include <time.h>
+
+enum { CHAINS = 12, ROUNDS = 4000, REPEATS = 300 };
+
+static double seconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+// Twelve independent sums hide the latency of the instruction.
+#define TWELVE(instruction, r)                                                                     \
+    instruction " %%" r "13, %%" r "12, %%" r "0\n" instruction " %%" r "13, %%" r "12, %%" r      \
+                "1\n" instruction " %%" r "13, %%" r "12, %%" r "2\n" instruction " %%" r          \
+                "13, %%" r "12, %%" r "3\n" instruction " %%" r "13, %%" r "12, %%" r              \
+                "4\n" instruction " %%" r "13, %%" r "12, %%" r "5\n" instruction " %%" r          \
+                "13, %%" r "12, %%" r "6\n" instruction " %%" r "13, %%" r "12, %%" r              \
+                "7\n" instruction " %%" r "13, %%" r "12, %%" r "8\n" instruction " %%" r          \
+                "13, %%" r "12, %%" r "9\n" instruction " %%" r "13, %%" r "12, %%" r              \
+                "10\n" instruction " %%" r "13, %%" r "12, %%" r "11\n"
+#define CLOBBERED                                                                                  \
+    "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",       \
+        "xmm11", "xmm12", "xmm13"
+
+__attribute__((target("avx512f"))) static void run_avx512vnni(void) {
+    for (int i = 0; i < ROUNDS; i++) {
+        __asm__ volatile(TWELVE("vpdpbusd", "zmm")::: CLOBBERED);
+    }
+}
+
+// Products of int16 pairs and the addition of their sums, as tier avx2 has to.
+__attribute__((target("avx2"))) static void run_avx2(void) {
+    for (int i = 0; i < ROUNDS; i++) {
+        __asm__ volatile(TWELVE("vpmaddwd", "ymm") TWELVE("vpaddd", "ymm")::: CLOBBERED);
+    }
+}
+
+int main(void) {
+    __builtin_cpu_init();
+    const int vnni = __builtin_cpu_supports("avx512vnni");
+    if (!vnni && !__builtin_cpu_supports("avx2")) {
+        return 1;
+    }
+    void (*const run)(void) = vnni ? run_avx512vnni : run_avx2;
+    double best = 1e9;
+    for (int i = 0; i < REPEATS; i++) {
+        const double start = seconds();
+        run();
+        const double taken = seconds() - start;
+        best = taken < best ? taken : best;
+    }
+    printf("%.1f\n", 1e-9 * CHAINS * ROUNDS * (vnni ? 64 : 16) / best);
+    return 0;
+}
