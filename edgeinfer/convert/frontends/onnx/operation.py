@@ -147,20 +147,28 @@ class Operation:
 
     # --- attributes
 
+    # Nothing has checked the types of those of other domains, so each accessor does.
+
     def integer(self, name: str, default: int) -> int:
         """An integer attribute."""
-        return int(self.node.attrs.get(name, default))
+        value = self.node.attrs.get(name, default)
+        if not isinstance(value, int):
+            raise Unsupported(f"its {name} is not an integer")
+        return value
 
     def number(self, name: str, default: float) -> float:
         """A float32 attribute."""
-        value = float(np.float32(self.node.attrs.get(name, default)))
-        if not np.isfinite(value):
-            raise Unsupported(f"its {name} is {value}")
-        return value
+        value = self.node.attrs.get(name, default)
+        if not isinstance(value, (int, float)) or not np.isfinite(np.float32(value)):
+            raise Unsupported(f"its {name} is not a finite number")
+        return float(np.float32(value))
 
     def text(self, name: str, default: str) -> str:
         """A string attribute."""
-        return str(self.node.attrs.get(name, default))
+        value = self.node.attrs.get(name, default)
+        if not isinstance(value, str):
+            raise Unsupported(f"its {name} is not text")
+        return value
 
     def element_type(self, name: str) -> str:
         """An attribute that names an element type, for instance FLOAT."""
@@ -169,7 +177,11 @@ class Operation:
     def integer_list(self, name: str) -> tuple[int, ...] | None:
         """An attribute that is a list of integers; None when it is absent."""
         value = self.node.attrs.get(name)
-        return None if value is None else tuple(int(v) for v in value)
+        if value is None:
+            return None
+        if not isinstance(value, list) or not all(isinstance(v, int) for v in value):
+            raise Unsupported(f"its {name} is not a list of integers")
+        return tuple(value)
 
     def list_or_input(self, name: str, index: int) -> tuple[int, ...] | None:
         """Integers that older operator sets have in attribute `name`, newer ones in an input."""

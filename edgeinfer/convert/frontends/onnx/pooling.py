@@ -151,7 +151,7 @@ def resize(op: Operation) -> None:
 
 def _scales(op: Operation, is_old: bool) -> tuple[float, float] | None:
     """Scales (h, w) where the file gives them; None where the shapes decide."""
-    given = op.node.attrs.get("scales")
+    given: list[float] = []
     index = 1 if is_old else 2
     if op.has_input(index) and op.shape(index) != (0,):
         given = [float(v) for v in op.constant(index, "scales").reshape(-1)]

@@ -58,11 +58,18 @@ def _constant(node: SourceNode, index: int, values: Values, what: str) -> Array:
     return value.data
 
 
+def _attribute(node: SourceNode, name: str, default: int) -> int:
+    value = node.attrs.get(name, default)
+    if not isinstance(value, int):  # nobody checks operators of other domains
+        raise Unsupported(f"its {name} is not an integer")
+    return value
+
+
 def parameters(
     node: SourceNode, values: Values, shape: tuple[int, ...] | None
 ) -> tuple[Quantization, str]:
     """Quantisation and element type of the integers that a conversion makes or reads."""
-    if node.attrs.get("block_size", 0):
+    if _attribute(node, "block_size", 0):
         raise Unsupported(
             "it is quantised in blocks", "quantise per tensor, or weights per output channel"
         )
@@ -75,8 +82,8 @@ def parameters(
         elements = "UINT8"
         if is_dequantize(node):
             elements = values[node.inputs[0]].elements
-        elif node.attrs.get("output_dtype", 0):
-            elements = values.element_name(node.attrs["output_dtype"])
+        elif _attribute(node, "output_dtype", 0):
+            elements = values.element_name(_attribute(node, "output_dtype", 0))
     if scale.ndim > 1 or scale.size < 1 or scale.size != zero_point.size:
         raise Unsupported(
             f"its scale has shape {list(scale.shape)}, its zero point {list(zero_point.shape)}"
@@ -90,7 +97,7 @@ def parameters(
         )
     axis = 0
     if scale.size > 1:
-        axis = int(node.attrs.get("axis", 1))
+        axis = _attribute(node, "axis", 1)
         if shape is not None:
             if not -len(shape) <= axis < len(shape) or shape[axis] != scale.size:
                 raise Unsupported(f"{scale.size} scales along axis {axis} of {list(shape)}")
@@ -125,8 +132,8 @@ def dequantize(node: SourceNode, values: Values) -> None:
 
 def _real_elements(node: SourceNode, values: Values) -> str:
     """DequantizeLinear makes what its scale is made of, unless it says otherwise."""
-    if node.attrs.get("output_dtype", 0):
-        return values.element_name(node.attrs["output_dtype"])
+    if _attribute(node, "output_dtype", 0):
+        return values.element_name(_attribute(node, "output_dtype", 0))
     return values[node.inputs[1]].elements
 
 
