@@ -117,7 +117,10 @@ def bias(
         real = op.constant(index, "bias").reshape(-1).astype(np.float32) * np.float32(factor)
         real = np.broadcast_to(real, (channels,)).copy()
         return Tensor(name, (channels,), "float32", None, real)
-    scale = x.quantization.scale * w.quantization.scale
+    with np.errstate(over="ignore"):
+        scale = x.quantization.scale * w.quantization.scale
+    if not np.all(np.isfinite(scale)):
+        raise Unsupported("the product of its scales, of input and weights, is not finite")
     # A product below the smallest float32 stands for nothing, but a scale must be above zero.
     scale = np.maximum(scale, np.finfo(np.float32).tiny).astype(np.float32)
     steps = _at_scale(stored, data, scale, factor)

@@ -53,7 +53,8 @@ class _Rewriter:
         scales = [self.constants[self.operand(i)].astype(np.float32) for i in (x_scale, w_scale)]
         if scales[0].size != 1:
             raise _NotRewritten
-        product = scales[0].reshape(()) * scales[1].reshape(-1)
+        with np.errstate(over="ignore"):  # an infinite scale is refused with the others
+            product = scales[0].reshape(()) * scales[1].reshape(-1)
         # A product below the smallest float32 stands for nothing, but a scale must be above zero.
         product = np.maximum(product, np.finfo(np.float32).tiny)
         scale = self.name("bias_scale")

@@ -75,7 +75,10 @@ def parameters(
         )
     scale = _constant(node, 1, values, "scale").astype(np.float32)
     if len(node.inputs) > 2 and node.inputs[2]:
-        zero_point = _constant(node, 2, values, "zero point").astype(np.int64)
+        zero_point = _constant(node, 2, values, "zero point")
+        if not np.issubdtype(zero_point.dtype, np.integer):
+            raise Unsupported(f"its zero point is {zero_point.dtype}, not an integer")
+        zero_point = zero_point.astype(np.int64)
         elements = values[node.inputs[2]].elements
     else:
         zero_point = np.zeros(scale.shape, np.int64)
