@@ -122,8 +122,6 @@ class ModelFile:
             info.name: self._type(info) for info in graph.input if info.name not in self._tensors
         }
         self.outputs = [info.name for info in graph.output]
-        if len(set(self.outputs)) != len(self.outputs):
-            raise self._damaged("it lists an output twice")
         self._refuse_open_shapes(graph)
         self.declared = {info.name: self._type(info) for info in [*graph.value_info, *graph.output]}
         self.constants: dict[str, Array] = {}
