@@ -177,6 +177,9 @@ def test_depthwise_conv2d(seed: int) -> None:
         pytest.param(big_window((5, 5), (31, 31), pad=15), 16, 1, id="more taps than blocks hold"),
         pytest.param(big_window((80, 2), (70, 1)), 20, 1, id="more rows than blocks hold"),
         pytest.param(big_window((5, 6), (3, 3), pad=1), 30, 4, id="shared channels"),
+        pytest.param(big_window((7, 300), (3, 3), pad=1), 8, 1, id="two pixels in 16 bytes"),
+        pytest.param(big_window((9, 150), (3, 5), 2, pad=2), 8, 1, id="the same at stride 2"),
+        pytest.param(big_window((4, 9), (3, 3), 4, pad=1), 4, 1, id="16 bytes apart"),
     ],
 )
 def test_depthwise_conv2d_beyond_the_blocks_of_tiers(

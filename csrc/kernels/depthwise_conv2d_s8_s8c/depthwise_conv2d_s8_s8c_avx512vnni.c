@@ -1,6 +1,6 @@
 // vpdpbusd on the taps of a kernel's column, four kernel rows at a time.
 //
-// Channels are computed in blocks of 64, 32 or 16. For an output row, three steps:
+// Channels are computed in blocks of 64, 32 or 16, or all 8. For an output row, three steps:
 //
 // 1. Every input row that it reads is copied into a flat row: unsigned bytes x + 128, the block's
 //    channels only, zero points beside the image, columns ordered by their remainder modulo the
@@ -11,7 +11,8 @@
 //
 //        plane q, lane i:   a b c d | a b c d | a b c d | a b c d     of bytes 16i + 4q + 0 .. 3
 //
-//    A lane is 16 channels of a pixel, so that a register of a plane is 1, 2 or 4 pixels.
+//    A lane is 16 channels of a pixel, so that a register of a plane is 1, 2 or 4 pixels. (Tensors
+//    of 8 channels have two pixels in a lane; a tap's next column is then two planes further on.)
 // 3. Sixteen sums per plane add one register of the plane per kx; packing the four planes' results
 //    to bytes puts them in order again.
 //
@@ -35,16 +36,16 @@ enum {
 
 typedef struct ei_depthwise_block {
     const ei_depthwise_conv2d_s8_s8c_args *args;
-    int32_t first, count;               // output channels
-    int32_t width;                      // 16, 32 or 64 channels in a flat row
-    int32_t fours;                      // kernel_h / 4, rounded up
-    int32_t slots;                      // flat rows that there is room for
-    int32_t columns;                    // output columns of the largest run
-    int32_t phase_columns;              // flat columns of one remainder modulo the stride
-    size_t pitch;                       // bytes of a flat row and of a plane
-    int64_t held[MOST_ROWS];            // input row that a flat row holds
-    const uint8_t *rows[MOST_ROWS + 3]; // by kernel row
-    uint32_t offsets[MOST_TAPS];        // of tap kx in a plane
+    int32_t first, count;                // output channels
+    int32_t width;                       // 8, 16, 32 or 64 channels in a flat row
+    int32_t fours;                       // kernel_h / 4, rounded up
+    int32_t slots;                       // flat rows that there is room for
+    int32_t columns;                     // output columns of the largest run
+    int32_t phase_columns;               // flat columns of one remainder modulo the stride
+    size_t pitch;                        // bytes of a flat row and of a plane
+    int64_t held[MOST_ROWS];             // input row that a flat row holds
+    const uint8_t *rows[MOST_ROWS + 3];  // by kernel row
+    uint32_t offsets[MOST_TAPS][PLANES]; // of tap kx of each plane, in the planes
     _Alignas(64) __m512i bias[PLANES];
     __m512 multiplier[PLANES];
     __m512i weights[MOST_TAPS][PLANES]; // [four * kernel_w + kx]
@@ -72,14 +73,15 @@ static __m512i column_taps(const ei_window *w, const int8_t *tile, int32_t four,
     return taps;
 }
 
-/// 16 dwords of a tile of channels to the planes, in every lane that has this tile.
-static void spread(void *planes, __m512i dwords, int32_t tile, int32_t tiles) {
+/// 16 dwords of a tile of channels to the planes, in every lane that has this tile. Its channels are
+/// so many fours: 2 or 4.
+static void spread(void *planes, __m512i dwords, int32_t tile, int32_t tiles, int32_t quads) {
     uint8_t *out = planes;
     uint8_t bytes[64];
     _mm512_storeu_si512(bytes, dwords);
     for (int32_t lane = tile; lane < 4; lane += tiles) {
         for (int32_t q = 0; q < PLANES; q++) {
-            memcpy(out + 64 * q + 16 * lane, bytes + 16 * q, 16);
+            memcpy(out + 64 * q + 16 * lane, bytes + 16 * (q % quads), 16);
         }
     }
 }
@@ -88,7 +90,8 @@ static void prepare_constants(ei_depthwise_block *block) {
     const ei_depthwise_conv2d_s8_s8c_args *args = block->args;
     const ei_window *w = &args->window;
     const size_t tile_bytes = ei_segment_bytes((size_t)w->kernel_h * (size_t)w->kernel_w);
-    const int32_t tiles = block->width / EI_TILE_CHANNELS;
+    const int32_t tiles = block->width < EI_TILE_CHANNELS ? 1 : block->width / EI_TILE_CHANNELS;
+    const int32_t quads = block->width < EI_TILE_CHANNELS ? 2 : 4;
     for (int32_t tile = 0; tile < tiles; tile++) {
         const size_t first = (size_t)(block->first + tile * EI_TILE_CHANNELS);
         const int8_t *weights = args->weights + first / EI_TILE_CHANNELS * tile_bytes;
@@ -97,12 +100,12 @@ static void prepare_constants(ei_depthwise_block *block) {
             add_products(&sum, _mm512_set1_epi8((char)128), _mm512_loadu_si512(weights + at));
         }
         const __m512i bias = _mm512_sub_epi32(_mm512_loadu_si512(args->bias + first), sum);
-        spread(block->bias, bias, tile, tiles);
-        spread(block->multiplier, _mm512_loadu_si512(args->multiplier + first), tile, tiles);
+        spread(block->bias, bias, tile, tiles, quads);
+        spread(block->multiplier, _mm512_loadu_si512(args->multiplier + first), tile, tiles, quads);
         for (int32_t four = 0; four < block->fours; four++) {
             for (int32_t kx = 0; kx < w->kernel_w; kx++) {
                 spread(block->weights[four * w->kernel_w + kx], column_taps(w, weights, four, kx),
-                       tile, tiles);
+                       tile, tiles, quads);
             }
         }
     }
@@ -118,6 +121,9 @@ EI_ALWAYS_INLINE void copy_pixel(uint8_t *out, const int8_t *x, __mmask64 mask, 
     } else if (WIDTH == 32) {
         const __m256i values = _mm256_maskz_loadu_epi8((__mmask32)mask, x);
         _mm256_storeu_si256((__m256i *)out, _mm256_xor_si256(values, _mm512_castsi512_si256(sign)));
+    } else if (WIDTH == 8) {
+        const __m128i values = _mm_loadl_epi64((const __m128i *)x);
+        _mm_storel_epi64((__m128i *)out, _mm_xor_si128(values, _mm512_castsi512_si128(sign)));
     } else {
         const __m128i values = _mm_maskz_loadu_epi8((__mmask16)mask, x);
         _mm_storeu_si128((__m128i *)out, _mm_xor_si128(values, _mm512_castsi512_si128(sign)));
@@ -127,6 +133,16 @@ EI_ALWAYS_INLINE void copy_pixel(uint8_t *out, const int8_t *x, __mmask64 mask, 
 /// Copies `count` columns that are `stride` apart in the image, from pixel x on.
 EI_ALWAYS_INLINE void copy_columns(uint8_t *out, const int8_t *x, size_t step, int64_t count,
                                    __mmask64 mask, const int WIDTH) {
+    if (step == (size_t)WIDTH && mask == UINT64_MAX >> (64 - WIDTH)) { // one run of memory
+        const size_t bytes = (size_t)count * step;
+        for (size_t i = 0; i < bytes; i += 64) {
+            const __mmask64 run = bytes - i < 64 ? (UINT64_C(1) << (bytes - i)) - 1 : UINT64_MAX;
+            const __m512i values = _mm512_maskz_loadu_epi8(run, x + i);
+            _mm512_mask_storeu_epi8(out + i, run,
+                                    _mm512_xor_si512(values, _mm512_set1_epi8((char)128)));
+        }
+        return;
+    }
     for (int64_t i = 0; i < count; i++) {
         copy_pixel(out, x, mask, WIDTH);
         out += WIDTH;
@@ -173,8 +189,10 @@ static void fill_phase(const ei_depthwise_block *block, uint8_t *out, const int8
                 copy_columns(to, x + block->first, step, end - before, mask, 64);
             } else if (block->width == 32) {
                 copy_columns(to, x + block->first, step, end - before, mask, 32);
-            } else {
+            } else if (block->width == 16) {
                 copy_columns(to, x + block->first, step, end - before, mask, 16);
+            } else {
+                copy_columns(to, x, step, end - before, mask, 8);
             }
         }
     }
@@ -261,6 +279,9 @@ EI_ALWAYS_INLINE void store(int8_t *y, size_t step, __m512i bytes, int64_t pixel
         if (pixels > 1) {
             _mm256_mask_storeu_epi8(y + step, mask, _mm512_extracti64x4_epi64(bytes, 1));
         }
+    } else if (WIDTH == 8) { // pixels follow each other in y as well
+        const int64_t length = pixels < 8 ? 8 * pixels : 64;
+        _mm512_mask_storeu_epi8(y, UINT64_MAX >> (64 - length), bytes);
     } else {
         const __mmask16 mask = (__mmask16)(UINT16_MAX >> (16 - count));
         _mm_mask_storeu_epi8(y, mask, _mm512_castsi512_si128(bytes));
@@ -282,11 +303,10 @@ EI_ALWAYS_INLINE void add_taps(__m512i acc[PLANES], const ei_depthwise_block *bl
     const __m512i(*weights)[PLANES] = block->weights;
     for (int32_t four = 0; four < block->fours; four++) {
         for (int32_t kx = 0; kx < block->args->window.kernel_w; kx++) {
-            const uint8_t *tap = planes + block->offsets[kx];
             EI_UNROLL
             for (int i = 0; i < PLANES; i++) {
-                add_products(&acc[i], _mm512_loadu_si512(tap + (size_t)i * block->pitch),
-                             (*weights)[i]);
+                const uint8_t *taps = planes + block->offsets[kx][i];
+                add_products(&acc[i], _mm512_loadu_si512(taps), (*weights)[i]);
             }
             weights++;
         }
@@ -305,7 +325,7 @@ EI_ALWAYS_INLINE void multiply(const ei_depthwise_block *block, int8_t *y, int64
     const size_t step = (size_t)args->window.out_c;
     const int32_t count = block->count;
     const uint8_t *x = block->bytes + (size_t)block->slots * pitch;
-    const uint32_t *offsets = block->offsets;
+    const uint32_t (*offsets)[PLANES] = block->offsets;
     const __m128i bits = _mm_cvtsi32_si128(8 * shift);
     __m512i weights[3][PLANES], bias[PLANES];
     __m512 multiplier[PLANES];
@@ -326,11 +346,11 @@ EI_ALWAYS_INLINE void multiply(const ei_depthwise_block *block, int8_t *y, int64
         if (THREE) {
             EI_UNROLL
             for (int kx = 0; kx < 3; kx++) {
-                const uint8_t *tap = x + offsets[kx];
+                const uint8_t *tap = x + offsets[kx][0];
                 EI_UNROLL
                 for (int i = 0; i < PLANES; i++) {
-                    add_products(&acc[i], _mm512_loadu_si512(tap + (size_t)i * pitch),
-                                 weights[kx][i]);
+                    const uint8_t *taps = WIDTH == 8 ? x + offsets[kx][i] : tap + (size_t)i * pitch;
+                    add_products(&acc[i], _mm512_loadu_si512(taps), weights[kx][i]);
                 }
             }
         } else {
@@ -352,8 +372,10 @@ static void multiply_row(const ei_depthwise_block *block, int8_t *y, int64_t pix
         three ? multiply(block, y, pixels, shift, 1, 64) : multiply(block, y, pixels, 0, 0, 64);
     } else if (block->width == 32) {
         three ? multiply(block, y, pixels, shift, 1, 32) : multiply(block, y, pixels, 0, 0, 32);
-    } else {
+    } else if (block->width == 16) {
         three ? multiply(block, y, pixels, shift, 1, 16) : multiply(block, y, pixels, 0, 0, 16);
+    } else {
+        three ? multiply(block, y, pixels, shift, 1, 8) : multiply(block, y, pixels, 0, 0, 8);
     }
 }
 
@@ -394,9 +416,13 @@ static void convolve_columns(ei_depthwise_block *block, int32_t ox, int32_t pixe
     block->pitch = (flat + 63) / 64 * 64 + 64;
     for (int32_t kx = 0; kx < w->kernel_w; kx++) {
         const int64_t column = (int64_t)kx * w->dilation_w;
-        block->offsets[kx] =
-            (uint32_t)((column % w->stride_w * block->phase_columns + column / w->stride_w) *
-                       block->width);
+        const int64_t flat_column =
+            column % w->stride_w * block->phase_columns + column / w->stride_w;
+        for (int64_t i = 0; i < PLANES; i++) { // fours of channels from the first one's of plane 0
+            const int64_t four = flat_column * (block->width / 4) + i;
+            block->offsets[kx][i] =
+                (uint32_t)(four % PLANES * (int64_t)block->pitch + four / PLANES * 16);
+        }
     }
     const int64_t column = (int64_t)ox * w->stride_w - w->pad_left;
     uint32_t image = begin / (uint32_t)w->out_h;
@@ -424,7 +450,10 @@ static void convolve_columns(ei_depthwise_block *block, int32_t ox, int32_t pixe
 }
 
 /// Channels of the next block: 64, 32 or 16, so that fewer than half of them do not exist.
-static int32_t block_width(int32_t left) {
+static int32_t block_width(const ei_depthwise_conv2d_s8_s8c_args *args, int32_t left) {
+    if (args->window.out_c == 8 && args->multiplicity == 1) {
+        return 8;
+    }
     return left > 48 ? 64 : (left > 16 ? 32 : 16);
 }
 
@@ -440,7 +469,7 @@ void ei_depthwise_conv2d_s8_s8c_avx512vnni(const ei_depthwise_conv2d_s8_s8c_args
     }
     for (block.first = 0; block.first < w->out_c; block.first += block.count) {
         const int32_t left = w->out_c - block.first;
-        block.width = block_width(left);
+        block.width = block_width(args, left);
         block.count = left < block.width ? left : block.width;
         plan_columns(&block);
         prepare_constants(&block);
