@@ -10,7 +10,6 @@ generated from the public header. Everything else about the package stands in py
 from __future__ import annotations
 
 import os
-import runpy
 import shlex
 import shutil
 import subprocess
@@ -26,7 +25,7 @@ ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT / "tools"))
 import build_ffi  # noqa: E402
 
-LIBRARY = "libedgeinfer.dylib" if sys.platform == "darwin" else "libedgeinfer.so"
+LIBRARY = "libedgeinfer.so"
 DECLARATIONS = "_cdefs.py"
 
 
@@ -68,13 +67,6 @@ def build_library(build_dir: Path, destination: Path) -> None:
     shutil.copyfile(library, new)
     new.chmod(0o755)
     new.replace(destination / LIBRARY)
-    build_ffi.write_module(destination / "_cdefs.py")
-
-
-def write_declarations(package: Path) -> None:
-    """Generate the cffi module from the header, with the script that also does it by hand."""
-    build_ffi = runpy.run_path(str(ROOT / "tools" / "build_ffi.py"))
-    build_ffi["write_module"](package / DECLARATIONS)
 
 
 class BuildPackage(build_py):
@@ -91,13 +83,13 @@ class BuildPackage(build_py):
             shutil.rmtree(package, ignore_errors=True)
         super().run()
         build_library(ROOT / "build" / "package", package)
-        write_declarations(package)
+        build_ffi.write_module(package / DECLARATIONS)
 
     def get_outputs(self, include_bytecode: bool = True) -> list[str]:
         outputs = super().get_outputs(include_bytecode)
         if not self.editable_mode:
             package = Path(self.build_lib) / "edgeinfer"
-            outputs += [str(package / LIBRARY), str(package / "_cdefs.py")]
+            outputs += [str(package / LIBRARY), str(package / DECLARATIONS)]
         return list(outputs)
 
 

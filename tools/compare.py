@@ -2,7 +2,8 @@
 
 A .tflite model is compared with LiteRT on its default path (XNNPACK where it takes the operator), a
 .onnx model with onnxruntime. Prints per output how many values differ, the largest difference in
-quantised steps, and how often the largest entry is the same (top-1 agreement).
+quantised steps (those of the tensor that was dequantised, where the output is float), and in how
+many rows along the last axis the largest entry is the same (top-1 agreement).
 
     python tools/compare.py model.tflite --count 1000
     python tools/compare.py model.tflite --data inputs.npz
@@ -16,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -26,10 +26,17 @@ from typing import Any, Protocol
 import numpy as np
 
 import edgeinfer
-from edgeinfer.cli.text import format_table
+from edgeinfer.cli.arguments import natural, positive_int
+from edgeinfer.cli.text import format_table, print_json
+from edgeinfer.convert import convert
+from edgeinfer.convert.model_file import FileProgram, FileTensor
+from edgeinfer.convert.read import read_model
+from edgeinfer.errors import EdgeInferError
 from edgeinfer.session import TensorInfo
 
 Feed = dict[str, np.ndarray]
+
+_MOVES = ("copy", "reshape", "slice", "transpose")  # they leave values as they are
 
 
 class Peer(Protocol):
@@ -108,23 +115,59 @@ def peer_for(path: Path, *, delegate: bool = True) -> Peer:
 
 @dataclass
 class Difference:
-    """How one output differs from the peer's over all inputs."""
+    """How one output differs from the peer's over all inputs.
+
+    `largest` counts steps of `step`; where `step` is None, nothing quantised lies behind a float
+    output, and it is in units of the value.
+    """
 
     output: str
+    step: float | None = None
     values: int = 0
     differ: int = 0
-    largest: float = 0.0  # in quantised steps; in units of the value for a float output
+    largest: float = 0.0
     runs: int = 0
+    rows: int = 0  # along the last axis; of rows of one entry the largest is no news
     same_top1: int = 0
 
     def add(self, ours: np.ndarray, theirs: np.ndarray) -> None:
         """Count one run."""
+        same = (ours == theirs) | ((ours != ours) & (theirs != theirs))  # NaN is like NaN
+        with np.errstate(invalid="ignore"):  # infinity less infinity, which is the same
+            gap = np.abs(ours.astype(np.float64) - theirs.astype(np.float64)) / (self.step or 1.0)
+        gap = np.where(same, 0.0, np.where(np.isnan(gap), np.inf, gap))
         self.values += ours.size
-        self.differ += int(np.count_nonzero(ours != theirs))
-        gap = np.abs(ours.astype(np.float64) - theirs.astype(np.float64))
+        self.differ += int(np.count_nonzero(~same))
         self.largest = max(self.largest, float(gap.max(initial=0.0)))
         self.runs += 1
-        self.same_top1 += int(ours.argmax() == theirs.argmax())
+        if ours.ndim and ours.shape[-1] > 1:
+            top = ours.reshape(-1, ours.shape[-1]).argmax(axis=1)
+            top_of_theirs = theirs.reshape(-1, theirs.shape[-1]).argmax(axis=1)
+            self.rows += top.size
+            self.same_top1 += int(np.count_nonzero(top == top_of_theirs))
+
+
+def differences_of(data: bytes) -> list[Difference]:
+    """For each output of an .edge file an empty count that knows the output's step."""
+    program = read_model(data).programs[0]
+    return [Difference(output.name, _step_of(output, program)) for output in program.outputs]
+
+
+def _step_of(output: FileTensor, program: FileProgram) -> float | None:
+    """1 for integers; for float the scale of the dequantize that it comes from, by moves only."""
+    if output.dtype != "float32":
+        return 1.0
+    place = (output.buffer, output.offset)  # views share it, whatever they are called
+    for node in reversed(program.nodes):
+        if place not in [(made.buffer, made.offset) for made in node.outputs]:
+            continue
+        if node.operator == "dequantize":
+            return float(node.params["scale"])
+        (moved, *_) = node.inputs
+        if node.operator not in _MOVES or moved is None:
+            return None
+        place = (moved.buffer, moved.offset)
+    return None
 
 
 def random_feeds(infos: Sequence[TensorInfo], count: int, seed: int) -> Iterator[list[np.ndarray]]:
@@ -149,6 +192,8 @@ def _smooth(array: np.ndarray) -> np.ndarray:
 
 def file_feeds(path: Path, infos: Sequence[TensorInfo]) -> Iterator[list[np.ndarray]]:
     """Inputs from a .npy or .npz stack for a one-input model."""
+    if len(infos) != 1:
+        raise SystemExit(f"--data is for models of one input; this one has {len(infos)}")
     loaded = np.load(path)
     stack = loaded if isinstance(loaded, np.ndarray) else loaded[_stack_name(loaded, infos)]
     for item in stack:
@@ -161,10 +206,17 @@ def _stack_name(archive: Any, infos: Sequence[TensorInfo]) -> str:
 
 
 def compare(
-    model: edgeinfer.Model, peer: Peer, feeds: Iterator[list[np.ndarray]]
+    model: edgeinfer.Model,
+    peer: Peer,
+    feeds: Iterator[list[np.ndarray]],
+    found: list[Difference] | None = None,
 ) -> list[Difference]:
-    """Run both on every feed."""
-    found = [Difference(info.name) for info in model.outputs]
+    """Run both on every feed and count in `found`, empty counts of `differences_of` the file.
+
+    Without it the largest differences of float outputs are in units of the value.
+    """
+    if found is None:
+        found = [Difference(i.name, 1.0 if i.dtype.kind in "iub" else None) for i in model.outputs]
     for feed in feeds:
         named = {info.name: array for info, array in zip(model.inputs, feed, strict=True)}
         ours = model.run(named)
@@ -188,15 +240,25 @@ def expose_all_tensors(model: bytes) -> tuple[bytes, list[str]]:
     return bytes(builder.Output()), [subgraph.tensors[t].name.decode() for t in made]
 
 
-def compare_by_operator(path: Path, feeds: Iterator[list[np.ndarray]]) -> list[tuple[Any, ...]]:
-    """Rows of (operator, node, values, differ, largest) for each operator run alone."""
-    from edgeinfer.convert import convert
+@dataclass
+class OperatorDifference:
+    """How one output of an operator that runs alone differs from the peer's."""
+
+    operator: str
+    node: str
+    difference: Difference
+
+
+def compare_by_operator(
+    path: Path, feeds: Iterator[list[np.ndarray]], *, delegate: bool = True
+) -> list[OperatorDifference]:
+    """Each operator of a .tflite model alone, on LiteRT's own inputs of it."""
     from edgeinfer.convert.frontends.tflite import read
     from edgeinfer.convert.graph import Graph
 
     data = path.read_bytes()
     exposed, names = expose_all_tensors(data)
-    peer = LiteRT(exposed)
+    peer = LiteRT(exposed, delegate=delegate)
     graph = read(data, path.name)
     alone = []
     for node in graph.nodes:
@@ -204,8 +266,8 @@ def compare_by_operator(path: Path, feeds: Iterator[list[np.ndarray]]) -> list[t
         single = Graph(
             node.name, inputs, list(node.outputs), [copy.copy(node)], graph.source_format
         )
-        model = edgeinfer.load(convert(single).data)
-        alone.append((node, model, [Difference(t.name) for t in node.outputs]))
+        edge = convert(single).data
+        alone.append((node, edgeinfer.load(edge), differences_of(edge)))
     for feed in feeds:
         values: Feed = dict(zip((t.name for t in graph.inputs), feed, strict=True))
         values.update(zip(names, peer.run(feed), strict=True))
@@ -215,10 +277,20 @@ def compare_by_operator(path: Path, feeds: Iterator[list[np.ndarray]]) -> list[t
             for tensor, difference in zip(node.outputs, differences, strict=True):
                 difference.add(outputs[tensor.name], values[tensor.name])
     return [
-        (node.source, node.name, d.values, d.differ, d.largest)
+        OperatorDifference(node.source, node.name, difference)
         for node, _, differences in alone
-        for d in differences
+        for difference in differences
     ]
+
+
+def _cells(found: Difference) -> tuple[Any, ...]:
+    """Values, differing ones, their share, the largest difference, agreement of the largest."""
+    largest = f"{found.largest:.6g}" + ("" if found.step is not None else " (value)")
+    top1 = f"{found.same_top1}/{found.rows}" if found.rows else "-"
+    return found.values, found.differ, f"{found.differ / found.values:.4%}", largest, top1
+
+
+_HEADER = ("values", "differ", "share", "largest step", "same top-1")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -227,38 +299,59 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("model", type=Path, help=".tflite or .onnx file")
-    parser.add_argument("--count", type=int, default=1000, help="random inputs (default 1000)")
+    parser.add_argument(
+        "--count", type=positive_int, default=1000, help="random inputs (default 1000)"
+    )
     parser.add_argument("--data", type=Path, help=".npy or .npz stack of inputs instead")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=natural, default=0)
     parser.add_argument("--builtin", action="store_true", help="LiteRT without XNNPACK")
-    parser.add_argument("--by-operator", action="store_true", help="each operator alone")
+    parser.add_argument("--by-operator", action="store_true", help="each operator alone (.tflite)")
     parser.add_argument("--max-step", type=float, help="exit with 1 above this difference")
     parser.add_argument("--json", action="store_true", help="print JSON for scripts")
     args = parser.parse_args(argv)
+    if args.model.suffix not in (".tflite", ".onnx"):
+        parser.error(f"{args.model}: no peer runs it; give the .tflite or .onnx model")
+    if args.by_operator and args.model.suffix != ".tflite":
+        parser.error(f"{args.model}: --by-operator is for .tflite models")
+    try:
+        return _compare_and_print(args)
+    except (EdgeInferError, OSError) as error:
+        print(f"compare: {error}", file=sys.stderr)
+        return 1
 
-    with edgeinfer.load(args.model) as model:
-        if args.data:
-            feeds = file_feeds(args.data, model.inputs)
-        else:
-            feeds = random_feeds(model.inputs, args.count, args.seed)
-        if args.by_operator:
-            rows = compare_by_operator(args.model, feeds)
-            print(format_table(("operator", "node", "values", "differ", "largest"), rows))
-            return 0
-        peer = peer_for(args.model, delegate=not args.builtin)
-        found = compare(model, peer, feeds)
-    if args.json:
-        print(json.dumps([asdict(d) for d in found], indent=2))
+
+def _compare_and_print(args: argparse.Namespace) -> int:
+    edge = convert(args.model).data
+    model = edgeinfer.load(edge)
+    if args.data:
+        feeds = file_feeds(args.data, model.inputs)
     else:
-        print(f"{args.model.name} against {peer.name}, {found[0].runs} inputs")
-        rows = [
-            (d.output, d.values, d.differ, f"{d.differ / d.values:.4%}", d.largest,
-             f"{d.same_top1}/{d.runs}")
-            for d in found
-        ]  # fmt: skip
-        header = ("output", "values", "differ", "share", "largest step", "same top-1")
+        feeds = random_feeds(model.inputs, args.count, args.seed)
+    header: tuple[str, ...]
+    if args.by_operator:
+        operators = compare_by_operator(args.model, feeds, delegate=not args.builtin)
+        found = [item.difference for item in operators]
+        data = [asdict(item) for item in operators]
+        peer_name = "LiteRT, operator by operator"
+        header = ("operator", "node", *_HEADER)
+        first: list[tuple[Any, ...]] = [(item.operator, item.node) for item in operators]
+    else:
+        peer = peer_for(args.model, delegate=not args.builtin)
+        found = compare(model, peer, feeds, differences_of(edge))
+        data = [asdict(difference) for difference in found]
+        peer_name = peer.name
+        header = ("output", *_HEADER)
+        first = [(difference.output,) for difference in found]
+    if not (found and found[0].runs):
+        print("compare: there was nothing to compare", file=sys.stderr)
+        return 1
+    if args.json:
+        print_json(data)
+    else:
+        print(f"{args.model.name} against {peer_name}, {found[0].runs} inputs")
+        rows = [(*names, *_cells(f)) for names, f in zip(first, found, strict=True)]
         print(format_table(header, rows))
-    worst = max(d.largest for d in found)
+    worst = max(difference.largest for difference in found)
     return int(args.max_step is not None and worst > args.max_step)
 
 

@@ -39,7 +39,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 ENVIRONMENT = BUILD / "dev-env"
 PYTHON = ENVIRONMENT / "bin" / "python"
-LIBRARY = "libedgeinfer.dylib" if sys.platform == "darwin" else "libedgeinfer.so"
+LIBRARY = "libedgeinfer.so"
 
 TEST_SECONDS = 12 * 60  # for all steps of `test` together
 SHOWN_LINES = 100  # of what a failed step printed
@@ -204,8 +204,6 @@ def build_library(name: str, options: Sequence[str], *, in_place: bool) -> Path:
             must(command, "the C library did not build; the compiler's message is above")
         if in_place:
             put_library_in_place(name)
-            cdefs: list[str | Path] = [PYTHON, ROOT / "tools" / "build_ffi.py"]
-            must([*cdefs, ROOT / "edgeinfer" / "_cdefs.py"], "the C header could not be read")
     return BUILD / name / LIBRARY
 
 

@@ -67,10 +67,12 @@ static ei_status open_and_run(const uint8_t *data, size_t bytes) {
     if (status != EI_OK)
         goto done;
     status = ei_session_size(model, 0, NULL, &session_bytes);
-    if (status != EI_OK || session_bytes > MAX_SESSION_BYTES)
+    if (status != EI_OK)
         goto done;
-    if (posix_memalign(&session_memory, 64, session_bytes))
+    if (session_bytes > MAX_SESSION_BYTES || posix_memalign(&session_memory, 64, session_bytes)) {
+        status = EI_ERROR_MEMORY; // nothing ran
         goto done;
+    }
     status = ei_session_init(model, 0, NULL, session_memory, session_bytes, &session);
     if (status != EI_OK)
         goto done;

@@ -14,12 +14,13 @@ import datetime
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 import edgeinfer
+from edgeinfer.cli.arguments import positive_int
 from edgeinfer.cli.doctor import examine
 from edgeinfer.convert import convert
 
@@ -87,15 +88,15 @@ def _seconds(call: Callable[[], None]) -> float:
     return time.perf_counter() - start
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     default = os.environ.get("EDGEINFER_MODELS", ROOT.parent / "shared" / "models")
     parser.add_argument("--models", type=Path, default=Path(default))
-    parser.add_argument("--count", type=int, default=1000, help="inputs per model")
-    args = parser.parse_args()
+    parser.add_argument("--count", type=positive_int, default=1000, help="inputs per model")
+    args = parser.parse_args(argv)
     paths = sorted(args.models.glob("*_int8.tflite"))
     if not paths:
         print(f"no *_int8.tflite in {args.models}; set EDGEINFER_MODELS", file=sys.stderr)

@@ -79,5 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _fail(error: Exception, code: int) -> int:
-    print(f"edgeinfer: {error}", file=sys.stderr)
+    from edgeinfer.cli.text import printable
+
+    lines = [printable(line) for line in str(error).split("\n")]  # names in it are a file's
+    print("edgeinfer: " + "\n".join(lines), file=sys.stderr)
     return code

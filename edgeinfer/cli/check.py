@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from edgeinfer.cli.text import print_json
+from edgeinfer.cli.text import print_json, printable
 
 EXAMPLE = "edgeinfer check model.onnx"
 
@@ -32,9 +32,10 @@ def run(args: argparse.Namespace) -> int:
     elif problems:
         print(f"{args.model}: {len(problems)} node(s) cannot be converted")
         for problem in problems:
-            print(f"\n  {problem.node} ({problem.operator})\n    why: {problem.reason}")
+            print(f"\n  {printable(f'{problem.node} ({problem.operator})')}")
+            print(f"    why: {printable(problem.reason)}")
             if problem.advice:
-                print(f"    do:  {problem.advice}")
+                print(f"    do:  {printable(problem.advice)}")
     else:
         print(f"{args.model}: every node can be converted")
     return cli.EXIT_NOT_CONVERTIBLE if problems else cli.EXIT_OK

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeinfer.budget import format_bytes
-from edgeinfer.cli.text import format_table, print_json
+from edgeinfer.cli.text import format_table, print_json, printable
 
 if TYPE_CHECKING:
     from edgeinfer.convert.model_file import FileNode, FileProgram, FileTensor, ModelFile
@@ -89,7 +89,7 @@ def _print_model(path: str, model: ModelFile, params: bool) -> None:
     print(f"{path}: .edge format {major}.{minor}, {format_bytes(model.file_bytes)}")
     for key, value in sorted(model.metadata.items()):
         if isinstance(value, (str, int, float)):
-            print(f"  {key}: {value}")
+            print(f"  {printable(key)}: {printable(str(value))}")
     for program in model.programs:
         print(f"\nprogram {program.name!r}")
         for kind, tensors in (("input", program.inputs), ("output", program.outputs)):
@@ -108,7 +108,7 @@ def _print_steps(program: FileProgram, params: bool) -> None:
     for index, step in enumerate(program.steps):
         node = program.nodes[step.node]
         bands = f"[{step.row_begin}, {step.row_end})"
-        rows.append((index, node.operator, bands, _operands(node), node.name))
+        rows.append((index, node.operator, bands, _operands(node), printable(node.name)))
     print(format_table(("step", "operator", "rows", "operands", "source node"), rows))
     if params:
         print()

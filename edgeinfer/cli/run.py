@@ -20,7 +20,7 @@ import numpy as np
 
 from edgeinfer.cli.arguments import byte_count, refuse_overwriting
 from edgeinfer.cli.progress import Progress
-from edgeinfer.cli.text import print_json
+from edgeinfer.cli.text import print_json, printable
 from edgeinfer.errors import InputError
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
         print_json({name: array.tolist() for name, array in outputs.items()})
     elif not args.output:
         for name, array in outputs.items():
-            print(f"{name}: {array.dtype}{list(array.shape)}\n{array}")
+            print(f"{printable(name)}: {array.dtype}{list(array.shape)}\n{array}")
     return 0
 
 

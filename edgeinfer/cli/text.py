@@ -1,4 +1,4 @@
-"""How subcommands print: aligned tables, JSON."""
+"""How subcommands print: aligned tables, names from files, JSON."""
 
 from __future__ import annotations
 
@@ -24,6 +24,15 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
         return "  ".join(parts).rstrip()
 
     return "\n".join([line(header), line(["-" * w for w in widths]), *map(line, cells)])
+
+
+def printable(text: str) -> str:
+    """Text from a file, fit for a terminal and for XML: "?" for what is no visible character.
+
+    Control characters could move the cursor or recolour the screen, and characters that turn the
+    direction of writing make a line look like another one.
+    """
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def print_json(value: Any) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from edgeinfer.cli.text import format_table
+from edgeinfer.cli.text import format_table, printable
 from edgeinfer.convert.model_file import FileProgram
 from edgeinfer.errors import MissingExtraError
 
@@ -31,6 +31,7 @@ _INK, _FAINT = "#222", "#e6e6e6"
 
 def short_name(name: str, limit: int = 28) -> str:
     """The telling end of a source model's tensor name: TFLite joins many with ";" and "/"."""
+    name = printable(name)
     tail = "/".join(name.split(";")[0].strip("/").split("/")[-2:]) or name
     return tail if len(tail) <= limit else "…" + tail[1 - limit :]
 
@@ -76,7 +77,7 @@ def plan_svg(program: FileProgram) -> str:
         f'fill="{_INK}">',
         '<rect width="100%" height="100%" fill="white"/>',
         f'<text x="{_LEFT}" y="26" font-size="16" font-weight="bold">'
-        f"Arena of {escape(program.name)}: {program.arena_bytes:,} bytes</text>",
+        f"Arena of {escape(printable(program.name))}: {program.arena_bytes:,} bytes</text>",
         f'<text x="{_LEFT}" y="46">{escape(peak_sentence(program))}</text>',
         *_legend(_LEFT + frame.width),
         *_address_axis(frame),
@@ -117,12 +118,21 @@ def plan_png(program: FileProgram, path: Path) -> None:
         if share > (0.2 if upright else 0.03):
             middle = (box.first_step + life / 2, box.offset + box.bytes / 2)
             turn = 90 if upright else 0
-            axes.text(*middle, box.label, ha="center", va="center", fontsize=7, rotation=turn)
+            axes.text(
+                *middle,
+                box.label,
+                ha="center",
+                va="center",
+                fontsize=7,
+                rotation=turn,
+                parse_math=False,
+            )
     axes.set_xlim(0, steps)
     axes.set_ylim(0, max(program.arena_bytes, 1))
     axes.set_xlabel("step")
     axes.set_ylabel("address, bytes")
-    axes.set_title(f"Arena of {program.name}: {program.arena_bytes:,} bytes")
+    title = f"Arena of {printable(program.name)}: {program.arena_bytes:,} bytes"
+    axes.set_title(title, parse_math=False)  # "$" in a name is no formula
     figure.savefig(path, dpi=110, format="png")
 
 
@@ -168,7 +178,7 @@ class _Box:
 
 
 def _names(program: FileProgram, buffer: int) -> list[str]:
-    return [tensor.name for tensor in program.tensors if tensor.buffer == buffer]
+    return [printable(tensor.name) for tensor in program.tensors if tensor.buffer == buffer]
 
 
 def _boxes(program: FileProgram) -> list[_Box]:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import edgeinfer
-from edgeinfer.cli.text import format_bytes
+from edgeinfer.budget import format_bytes
 from edgeinfer.convert import convert
 
 HERE = Path(__file__).resolve().parent

@@ -80,7 +80,7 @@ def checksums(edge: str, files: Mapping[str, bytes], folder: Path) -> dict[str, 
             file.sections[10] += b" "
         paths.append(folder / f"{name}.edge")
         paths[-1].write_bytes(file.build())
-    command = [sys.executable, "-m", "tests.core.guarded", edge, *paths]
+    command = [sys.executable, "-m", "tests.core.guarded", *map(str, [edge, *paths])]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, (
         f"after {done.stdout.count(chr(10))} of {list(files)}: "
