@@ -79,6 +79,7 @@ static ei_status run(const ei_bound_node *node, const ei_run_context *context, u
                                             .multiplier = multiplier,
                                             .zero = zero,
                                             .window = window,
+                                            .y_step = (size_t)window.out_c,
                                             .groups = p->groups,
                                             .requant = requant};
         context->kernels->conv2d_s8_s8c(&args, begin, end);
@@ -90,6 +91,7 @@ static ei_status run(const ei_bound_node *node, const ei_run_context *context, u
                                              .multiplier = multiplier,
                                              .zero = zero,
                                              .window = window,
+                                             .y_step = (size_t)window.out_c,
                                              .groups = p->groups,
                                              .requant = requant};
         context->kernels->conv2d_s16_s8c(&args, begin, end);

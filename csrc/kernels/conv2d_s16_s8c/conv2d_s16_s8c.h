@@ -9,14 +9,17 @@
 #include "kernels/rows.h"
 #include "kernels/window.h"
 
+/// To compute a range of the output channels of one group: out_c counts those of the range, y.base,
+/// weights, bias and multiplier point to its first tile of 16, y_step stays.
 typedef struct ei_conv2d_s16_s8c_args {
     ei_rows x;               // in_w * in_c int16 each
-    ei_rows y;               // out_w * out_c int16 each; shares no byte with x
+    ei_rows y;               // out_w * y_step int16 each; shares no byte with x
     const int8_t *weights;   // packed as for conv2d_s8_s8c
     const int64_t *bias;     // [groups][out_c/groups rounded up to 16], zero point folded in
     const float *multiplier; // as bias, finite
     const int16_t *zero;     // in_w * in_c copies of the zero point; NULL when no tap leaves
     ei_window window;        // in_c and out_c are multiples of groups
+    size_t y_step;           // values from one output pixel to the next: out_c or more
     int32_t groups;
     ei_requant requant; // within int16
 } ei_conv2d_s16_s8c_args;

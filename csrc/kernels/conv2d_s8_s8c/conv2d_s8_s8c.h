@@ -13,9 +13,11 @@
 #include "kernels/rows.h"
 #include "kernels/window.h"
 
+/// To compute a range of the output channels of one group: out_c counts those of the range, y.base,
+/// weights, bias and multiplier point to its first tile of 16, y_step stays.
 typedef struct ei_conv2d_s8_s8c_args {
     ei_rows x;               // in_w * in_c int8 each
-    ei_rows y;               // out_w * out_c int8 each; shares no byte with x
+    ei_rows y;               // out_w * y_step int8 each; shares no byte with x
     const int8_t *weights;   // [groups][out_c/groups / 16][K/4][16][4]; segments of kernel_w * in_c
                              // when groups == 1 and dilation_w == 1, else of in_c / groups
     const int32_t *bias;     // [groups][out_c/groups rounded up to 16], zero point folded in
@@ -23,6 +25,7 @@ typedef struct ei_conv2d_s8_s8c_args {
     const int8_t *zero;      // in_w * in_c copies of the zero point: the row above and below, and
                              // the pixel beside the image. May be NULL when no tap leaves the image
     ei_window window;        // in_c and out_c are multiples of groups
+    size_t y_step;           // values from one output pixel to the next: out_c or more
     int32_t groups;
     ei_requant requant; // within int8
 } ei_conv2d_s8_s8c_args;

@@ -127,7 +127,7 @@ static void multiply_columns(ei_patch *patch, ei_packed_gemm_args *args, int32_t
     const ei_window *w = &patch->args->window;
     const int64_t count = input_columns(w, (int64_t)args->pixels);
     const int64_t first = (int64_t)ox * w->stride_w - w->pad_left;
-    const size_t y_offset = (size_t)ox * (size_t)w->out_c + channel;
+    const size_t y_offset = (size_t)ox * patch->args->y_step + channel;
     uint32_t image = begin / (uint32_t)w->out_h;
     uint32_t oy = begin % (uint32_t)w->out_h;
     for (uint32_t row = begin; row < end; row++) {
@@ -190,7 +190,7 @@ static void convolve(ei_patch *patch, int32_t most, uint32_t begin, uint32_t end
                                 .bias = patch->bias,
                                 .tile_bytes =
                                     (size_t)w->kernel_h * segments * ei_segment_bytes(length),
-                                .y_step = (size_t)w->out_c,
+                                .y_step = conv->y_step,
                                 .requant = conv->requant};
     for (int32_t group = 0; group < conv->groups; group++) {
         patch->in_first = group * patch->in_count;
@@ -215,6 +215,7 @@ void ei_conv2d_s8_s8c_patches(const ei_packed_gemm *gemm, const ei_conv2d_s8_s8c
                                    .pixels = (size_t)w->in_w,
                                    .k = (size_t)w->in_c,
                                    .n = (size_t)w->out_c,
+                                   .y_step = args->y_step,
                                    .weights = args->weights,
                                    .bias = args->bias,
                                    .multiplier = args->multiplier,

@@ -58,7 +58,7 @@ static void convolve_row(const ei_conv2d_s8_s8c_args *args, const ei_group_tile 
             weights += kernel_row_bytes;
         }
         ei_tile_store_s8(y, acc, tile->multiplier, tile->out_count, &args->requant);
-        y += w->out_c;
+        y += args->y_step;
     }
 }
 

@@ -9,12 +9,15 @@
 #include "kernels/requantize.h"
 #include "kernels/rows.h"
 
+/// To compute a range of the output channels: n counts those of the range, y.base, weights, bias and
+/// multiplier point to its first tile of 16, y_step stays.
 typedef struct ei_fully_connected_s16_s8c_args {
     ei_rows x;               // vectors * k int16 each
-    ei_rows y;               // vectors * n int16 each; shares no byte with x
+    ei_rows y;               // vectors * y_step int16 each; shares no byte with x
     uint32_t vectors;        // per row
     uint32_t k;              // input channels
     uint32_t n;              // output channels
+    size_t y_step;           // values from one vector of y to the next: n or more
     const int8_t *weights;   // [n/16][k/4][16][4], one segment of k
     const int64_t *bias;     // [n rounded up to 16], zero point folded in
     const float *multiplier; // as bias, finite

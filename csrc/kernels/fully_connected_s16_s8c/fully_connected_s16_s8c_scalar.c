@@ -18,7 +18,7 @@ void ei_fully_connected_s16_s8c_scalar(const ei_fully_connected_s16_s8c_args *ar
                 ei_tile_add_s16(acc, weights, 0, x, args->k, 0);
                 ei_tile_store_s16(y, acc, args->multiplier + first, count, &args->requant);
                 x += args->k;
-                y += args->n;
+                y += args->y_step;
             }
         }
         weights += ei_segment_bytes(args->k);

@@ -96,7 +96,7 @@ void ei_fully_connected_s8_s8c_avx512vnni(const ei_fully_connected_s8_s8c_args *
         for (uint32_t vector = 0; vector < args->vectors; vector++) {
             multiply_vector(args, x, y);
             x += args->k;
-            y += args->n;
+            y += args->y_step;
         }
     }
 }

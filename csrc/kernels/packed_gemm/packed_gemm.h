@@ -63,6 +63,7 @@ typedef struct ei_pixel_rows {
     ei_rows x, y;
     size_t pixels; // of a row
     size_t k, n;
+    size_t y_step;         // bytes from one output pixel to the next
     const int8_t *weights; // one segment of k
     const int32_t *bias;
     const float *multiplier;

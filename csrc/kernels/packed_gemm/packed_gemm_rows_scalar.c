@@ -65,7 +65,7 @@ void ei_multiply_pixel_rows(const ei_packed_gemm *gemm, const ei_pixel_rows *job
                                 .bias = bias,
                                 .multiplier = job->multiplier,
                                 .y = (int8_t *)job->y.base,
-                                .y_step = job->n,
+                                .y_step = job->y_step,
                                 .requant = job->requant};
     for (size_t first = 0; first < job->n; first += EI_PATCH_CHANNELS) {
         args.channels = smaller(job->n - first, EI_PATCH_CHANNELS);
