@@ -70,6 +70,8 @@ static void fill_avx2(ei_kernels *kernels) {
     kernels->conv2d_s8_s8c = ei_conv2d_s8_s8c_avx2;
     kernels->depthwise_conv2d_s8_s8c = ei_depthwise_conv2d_s8_s8c_avx2;
     kernels->fully_connected_s8_s8c = ei_fully_connected_s8_s8c_avx2;
+    kernels->add_s8 = ei_add_s8_avx2;
+    kernels->add_s16 = ei_add_s16_avx2;
 }
 
 static int has_avx2(void) {
@@ -98,6 +100,8 @@ static void fill_avx512vnni(ei_kernels *kernels) {
     kernels->conv2d_s8_s8c = ei_conv2d_s8_s8c_avx512vnni;
     kernels->depthwise_conv2d_s8_s8c = ei_depthwise_conv2d_s8_s8c_avx512vnni;
     kernels->fully_connected_s8_s8c = ei_fully_connected_s8_s8c_avx512vnni;
+    kernels->add_s8 = ei_add_s8_avx512vnni;
+    kernels->add_s16 = ei_add_s16_avx512vnni;
 }
 
 static int has_avx512vnni(void) {
