@@ -1,11 +1,12 @@
 """Time edgeinfer against the runtimes that are installed, in turn, on one pinned core.
 
-    python tools/bench_peers.py kws.tflite vww.tflite --json results.json
+    python tools/bench_peers.py kws.tflite resnet50 --json results.json
 
-A .tflite model also runs on LiteRT, and on onnxruntime when an .onnx file of the same name lies
-beside it; an .onnx model runs on onnxruntime. One thread each. Clocks differ from moment to moment
-and from machine to machine, ratios much less: runtimes take turns of a few milliseconds, a ratio is
-made of neighbouring turns, and what is printed is the median over all of them.
+`resnet50` and `mobilenet_v2_onnx` are built on the spot (tools/reference_models.py). A .tflite
+model also runs on LiteRT, and on onnxruntime when an .onnx file of the same name lies beside it; an
+.onnx model runs on onnxruntime. One thread each. Clocks differ from moment to moment and from
+machine to machine, ratios much less: runtimes take turns of a few milliseconds, a ratio is made of
+neighbouring turns, and what is printed is the median over all of them.
 
 edgeinfer's time is that of ei_session_run, called through cffi on the session's own buffers;
 LiteRT's that of invoke(), onnxruntime's that of run(). The peak is what this core's int8
@@ -35,12 +36,23 @@ from edgeinfer._ffi import check, ffi, lib
 from edgeinfer.cli.text import format_table
 from edgeinfer.convert import convert
 from edgeinfer.convert.program import Operation, Program
+from edgeinfer.errors import EdgeInferError
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from tools.compare import LiteRT, OnnxRuntime, Peer, random_feeds  # noqa: E402
+from tools.compare import (  # noqa: E402
+    Difference,
+    LiteRT,
+    OnnxRuntime,
+    Peer,
+    compare,
+    differences_of,
+    random_feeds,
+)
+from tools.reference_models import REFERENCE_MODELS, build_reference_model  # noqa: E402
 
 _TURN_SECONDS = 0.004
+_COMPARED_INPUTS = 4
 _CONVOLUTIONS = ("conv2d", "depthwise_conv2d")
 
 
@@ -54,6 +66,7 @@ class Result:
     us: float = math.nan
     peers_us: dict[str, float] = field(default_factory=dict)
     ratios: dict[str, float] = field(default_factory=dict)
+    differences: dict[str, str] = field(default_factory=dict)
 
     @property
     def gmacs(self) -> float:
@@ -79,6 +92,11 @@ def _macs(operation: Operation) -> int:
     return 0
 
 
+def find_model(model: str, cache: Path) -> Path:
+    """The file of a name or path given on the command line."""
+    return build_reference_model(model, cache) if model in REFERENCE_MODELS else Path(model)
+
+
 def find_peers(path: Path) -> list[Peer]:
     """The installed runtimes that can run this model."""
     peers: list[Peer] = []
@@ -98,6 +116,7 @@ def measure(path: Path, tier: str | None, seconds: float) -> Result:
     model = edgeinfer.load(conversion.data, tier=tier)
     feed = next(random_feeds(model.inputs, 1, seed=0))
     peers = find_peers(path)
+    differences = {peer.name: _difference(model, peer, conversion.data) for peer in peers}
     for peer in peers:
         peer.run(feed)
     session = model.session()
@@ -109,10 +128,25 @@ def measure(path: Path, tier: str | None, seconds: float) -> Result:
     times = _in_turn(turns, seconds)
     result = Result(path.stem, model.tier, count_macs(conversion.programs[0]) / 1e6)
     result.us = float(np.median(times[0]))
+    result.differences = differences
     for peer, theirs in zip(peers, times[1:], strict=True):
         result.peers_us[peer.name] = float(np.median(theirs))
         result.ratios[peer.name] = float(np.median(np.divide(times[0], theirs)))
     return result
+
+
+def _difference(model: edgeinfer.Model, peer: Peer, edge: bytes) -> str:
+    """How far the outputs are from the peer's: a fast wrong answer is worth nothing."""
+    feeds = random_feeds(model.inputs, _COMPARED_INPUTS, seed=1)
+    return "; ".join(map(_describe, compare(model, peer, feeds, differences_of(edge))))
+
+
+def _describe(found: Difference) -> str:
+    unit = "of the value's unit" if found.step is None else "quantised steps"
+    return (
+        f"{found.differ} of {found.values} values differ, by at most {found.largest:.4g} {unit}, "
+        f"same top-1 in {found.same_top1} of {found.rows}"
+    )
 
 
 def _fill_inputs(session: edgeinfer.Session, feed: list[np.ndarray]) -> None:
@@ -168,6 +202,10 @@ def print_results(results: list[Result], peak: float | None) -> None:
             row += [f"{r.peers_us[name]:.1f}", f"{r.ratios[name]:.2f}"] if known else ["-", "-"]
         rows.append(row)
     print(format_table(header, rows))
+    print()
+    for r in results:
+        for name, difference in r.differences.items():
+            print(f"{r.model} against {name}: {difference}")
     measured = f"{peak:.1f} GMAC/s" if peak else "not measured"
     print(f"\ntier {results[0].tier}, peak of this core: {measured}")
 
@@ -175,7 +213,18 @@ def print_results(results: list[Result], peak: float | None) -> None:
 def main() -> None:
     """Parse arguments, measure, print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("models", nargs="+", type=Path, metavar="MODEL", help=".tflite or .onnx")
+    parser.add_argument(
+        "models",
+        nargs="+",
+        metavar="MODEL",
+        help=f".tflite or .onnx file, or one of {', '.join(REFERENCE_MODELS)}",
+    )
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        metavar="FOLDER",
+        help="where built models are kept; default: nowhere, they are made again each time",
+    )
     parser.add_argument("--tier", help="kernel tier; default: the fastest")
     parser.add_argument("--seconds", type=float, default=3.0, help="per model (default 3)")
     parser.add_argument("--core", type=int, help="core to pin to; default: the last one")
@@ -184,7 +233,14 @@ def main() -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0)) if args.core is None else args.core})
     peak = measure_peak()
-    results = [measure(path, args.tier, args.seconds) for path in args.models]
+    results = []
+    with tempfile.TemporaryDirectory() as temporary:
+        for model in args.models:
+            path = find_model(model, args.cache or Path(temporary))
+            try:
+                results.append(measure(path, args.tier, args.seconds))
+            except (EdgeInferError, OSError) as error:
+                raise SystemExit(f"bench_peers: {model}: {error}") from error
     print_results(results, peak)
     if args.json:
         content = {"peak_gmacs": peak, "models": [asdict(result) for result in results]}
