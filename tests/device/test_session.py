@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import threading
+import weakref
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -206,6 +210,107 @@ def test_run_into_refuses_input_and_output_in_the_same_memory(model: edgeinfer.M
     memory = np.zeros(SHAPE, np.int8)
     with pytest.raises(edgeinfer.InputError, match="overlap"):
         model.run_into(memory, memory)
+
+
+def _shape_changed(array: np.ndarray) -> None:
+    array.shape = (1, 3, 4)
+
+
+def _dtype_changed(array: np.ndarray) -> None:
+    array.dtype = np.dtype(np.uint8)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of numpy, against such changes
+@pytest.mark.parametrize("change", [_shape_changed, _dtype_changed])
+@pytest.mark.parametrize("changed", ["input", "output"])
+def test_run_into_sees_that_an_array_was_changed_in_place(
+    model: edgeinfer.Model, changed: str, change: Callable[[np.ndarray], None]
+) -> None:
+    x, out = np.zeros(SHAPE, np.int8), np.zeros(SHAPE, np.int8)
+    model.run_into(out, x)
+    change(x if changed == "input" else out)
+    with pytest.raises(edgeinfer.InputError, match=f"{changed} '[xy]' takes"):
+        model.run_into(out, x)
+
+
+def test_run_into_sees_that_an_output_became_read_only(model: edgeinfer.Model) -> None:
+    x, out = np.zeros(SHAPE, np.int8), np.zeros(SHAPE, np.int8)
+    model.run_into(out, x)
+    with pytest.raises(edgeinfer.InputError, match="'y' is read-only"):
+        model.run_into(_read_only(out), x)
+
+
+def test_run_into_follows_arrays_whose_memory_moved(model: edgeinfer.Model) -> None:
+    x, out = np.zeros(SHAPE, np.int8), np.zeros(SHAPE, np.int8)
+    model.run_into(out, x)
+    in_the_old_place = []
+    for array in (x, out):
+        before = array.ctypes.data
+        array.__setstate__(np.zeros(5000, np.int8).__reduce__()[2])
+        in_the_old_place += [np.zeros(SHAPE, np.int8) for _ in range(100)]
+        array.__setstate__(np.full(SHAPE, 10, np.int8).__reduce__()[2])
+        assert array.ctypes.data != before
+    model.run_into(out, x)
+    assert out.tolist() == [[[17] * 3] * 4]
+
+
+def test_nothing_of_the_caller_s_is_kept_after_a_run(model: edgeinfer.Model) -> None:
+    x, out = np.zeros(SHAPE, np.int8), np.zeros(SHAPE, np.int8)
+    x_gone, out_gone = weakref.ref(x), weakref.ref(out)
+    model.run_into(out, x)
+    del x, out
+    assert x_gone() is None
+    assert out_gone() is None
+
+
+def look_up() -> bytes:
+    """i int32 [2] -> y = [10, 20, 30][i]."""
+    table = Value("table", (3,), "int8", data=np.array([10, 20, 30], np.int8))
+    i, y = Value("i", (2,), "int32"), Value("y", (2,), "int8")
+    program = Program("main", [i], [y], [Operation("gather", [table, i], [y], {"axis": 0}, "pick")])
+    return write_model([(program, plan_program(program))], {})
+
+
+def test_values_that_the_model_refuses_are_named_and_change_nothing_later() -> None:
+    model = edgeinfer.load(look_up())
+    good, bad = np.array([2, 0], np.int32), np.array([1, 3], np.int32)
+    out = np.zeros(2, np.int8)
+    with pytest.raises(edgeinfer.InputError, match="'pick'"):
+        model.run(bad)
+    with pytest.raises(edgeinfer.InputError, match="'pick'"):
+        model.run_into(out, bad)
+    model.run_into(out, good)
+    assert out.tolist() == [30, 10]
+    assert model.run(good).tolist() == [30, 10]
+
+
+class Interrupted(Exception):
+    """What a signal handler raises, as KeyboardInterrupt is."""
+
+
+def test_interrupted_runs_leave_the_session_usable(model: edgeinfer.Model) -> None:
+    x, out = np.full(SHAPE, 10, np.int8), np.zeros(SHAPE, np.int8)
+
+    def interrupt(*_: object) -> None:
+        raise Interrupted
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for i in range(300):
+            with contextlib.suppress(Interrupted):
+                signal.setitimer(signal.ITIMER_REAL, 1e-4 + 1e-6 * i)
+                while True:
+                    model.run_into(out, x)
+                    model.run({"x": x})
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    done: list[np.ndarray] = []
+    later = threading.Thread(target=lambda: done.append(model.run(x)), daemon=True)
+    later.start()
+    later.join(20)
+    assert done, "a run waits for one that was interrupted"
+    assert done[0].tolist() == [[[17] * 3] * 4]
 
 
 def test_sessions_are_independent_and_run_side_by_side() -> None:
