@@ -2,10 +2,10 @@
 
 #include <string.h>
 
-#define EI_MAX_ELEMENT_BYTES 4
+#define EI_MAX_ELEMENT_BYTES 8
 
 typedef struct ei_operand_block {
-    uint8_t bytes[EI_BLOCK * EI_MAX_ELEMENT_BYTES];
+    _Alignas(64) uint8_t bytes[EI_BLOCK * EI_MAX_ELEMENT_BYTES];
 } ei_operand_block;
 
 /// A block of copies of one element.
@@ -18,7 +18,7 @@ static const void *spread(ei_operand_block *block, const void *element, size_t e
 
 /// A block that begins with these bytes; the others are defined, whatever they are.
 static const void *fill_up(ei_operand_block *block, const void *operand, size_t bytes) {
-    memset(block, 0, sizeof *block);
+    memset(block->bytes, 0, sizeof block->bytes);
     memcpy(block->bytes, operand, bytes);
     return block->bytes;
 }
@@ -53,4 +53,20 @@ void ei_binary_in_blocks(const ei_binary_run *run, size_t element_bytes, ei_bina
     blocks.count = 1;
     kernel(&blocks, args);
     memcpy((uint8_t *)run->y + done, y.bytes, rest);
+}
+
+void ei_unary_in_blocks(const void *x, size_t x_bytes, void *y, size_t y_bytes, size_t count,
+                        ei_unary_blocks_fn kernel, const void *args) {
+    const size_t whole = count / EI_BLOCK;
+    const size_t done = whole * EI_BLOCK;
+    const size_t rest = count - done;
+    if (whole > 0) {
+        kernel(x, y, whole, args);
+    }
+    if (rest > 0) {
+        ei_operand_block x_block, y_block;
+        fill_up(&x_block, (const uint8_t *)x + done * x_bytes, rest * x_bytes);
+        kernel(x_block.bytes, y_block.bytes, 1, args);
+        memcpy((uint8_t *)y + done * y_bytes, y_block.bytes, rest * y_bytes);
+    }
 }

@@ -33,9 +33,16 @@ typedef struct ei_binary_blocks {
 
 typedef void (*ei_binary_blocks_fn)(const ei_binary_blocks *blocks, const void *args);
 
-/// Computes `run`, of elements of `element_bytes`, at most 4, by blocks. An operand that steps by 0
+/// Computes `run`, of elements of `element_bytes`, at most 8, by blocks. An operand that steps by 0
 /// becomes a block of copies of its element.
 void ei_binary_in_blocks(const ei_binary_run *run, size_t element_bytes, ei_binary_blocks_fn kernel,
                          const void *args);
+
+/// `count` whole blocks of one operand; y may be the very bytes of x.
+typedef void (*ei_unary_blocks_fn)(const void *x, void *y, size_t count, const void *args);
+
+/// Computes `count` elements by blocks, x_bytes and y_bytes each, at most 8.
+void ei_unary_in_blocks(const void *x, size_t x_bytes, void *y, size_t y_bytes, size_t count,
+                        ei_unary_blocks_fn kernel, const void *args);
 
 #endif

@@ -72,6 +72,23 @@ static void fill_avx2(ei_kernels *kernels) {
     kernels->fully_connected_s8_s8c = ei_fully_connected_s8_s8c_avx2;
     kernels->add_s8 = ei_add_s8_avx2;
     kernels->add_s16 = ei_add_s16_avx2;
+    kernels->mul_s8 = ei_mul_s8_avx2;
+    kernels->mul_s16 = ei_mul_s16_avx2;
+    kernels->maximum_s8 = ei_maximum_s8_avx2;
+    kernels->maximum_u8 = ei_maximum_u8_avx2;
+    kernels->maximum_s16 = ei_maximum_s16_avx2;
+    kernels->maximum_s32 = ei_maximum_s32_avx2;
+    kernels->minimum_s8 = ei_minimum_s8_avx2;
+    kernels->minimum_u8 = ei_minimum_u8_avx2;
+    kernels->minimum_s16 = ei_minimum_s16_avx2;
+    kernels->minimum_s32 = ei_minimum_s32_avx2;
+    kernels->quantize_s8 = ei_quantize_s8_avx2;
+    kernels->quantize_u8 = ei_quantize_u8_avx2;
+    kernels->quantize_s16 = ei_quantize_s16_avx2;
+    kernels->dequantize_s8 = ei_dequantize_s8_avx2;
+    kernels->dequantize_u8 = ei_dequantize_u8_avx2;
+    kernels->dequantize_s16 = ei_dequantize_s16_avx2;
+    kernels->dequantize_s32 = ei_dequantize_s32_avx2;
 }
 
 static int has_avx2(void) {
@@ -100,7 +117,6 @@ static void fill_avx512vnni(ei_kernels *kernels) {
     kernels->conv2d_s8_s8c = ei_conv2d_s8_s8c_avx512vnni;
     kernels->depthwise_conv2d_s8_s8c = ei_depthwise_conv2d_s8_s8c_avx512vnni;
     kernels->fully_connected_s8_s8c = ei_fully_connected_s8_s8c_avx512vnni;
-    kernels->add_s8 = ei_add_s8_avx512vnni;
     kernels->add_s16 = ei_add_s16_avx512vnni;
 }
 

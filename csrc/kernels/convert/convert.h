@@ -36,4 +36,12 @@ void ei_dequantize_s16_scalar(const void *x, float *y, size_t count, int32_t zer
 void ei_dequantize_s32_scalar(const void *x, float *y, size_t count, int32_t zero_point,
                               float scale);
 
+void ei_quantize_s8_avx2(const float *x, void *y, size_t count, const ei_quantize_args *args);
+void ei_quantize_u8_avx2(const float *x, void *y, size_t count, const ei_quantize_args *args);
+void ei_quantize_s16_avx2(const float *x, void *y, size_t count, const ei_quantize_args *args);
+void ei_dequantize_s8_avx2(const void *x, float *y, size_t count, int32_t zero_point, float scale);
+void ei_dequantize_u8_avx2(const void *x, float *y, size_t count, int32_t zero_point, float scale);
+void ei_dequantize_s16_avx2(const void *x, float *y, size_t count, int32_t zero_point, float scale);
+void ei_dequantize_s32_avx2(const void *x, float *y, size_t count, int32_t zero_point, float scale);
+
 #endif
