@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -28,8 +27,9 @@ _empty = np.empty
 _ndarray = np.ndarray
 
 
-@dataclass(frozen=True)
-class TensorInfo:
+# Tuples with names rather than dataclasses, which take longer to make than all else of importing
+# edgeinfer.
+class TensorInfo(NamedTuple):
     """A graph input or output.
 
     For a quantised tensor real = scale * (q - zero_point); scale is 0.0 where it is not quantised.
@@ -77,8 +77,7 @@ class TensorInfo:
         return f"{self.name!r} {self.dtype}{list(self.shape)}{scale}"
 
 
-@dataclass(frozen=True)
-class SessionOptions:
+class SessionOptions(NamedTuple):
     """How sessions of a model are made: RAM budget in bytes (None: no limit), threads, tier."""
 
     ram_budget: int | None = None
