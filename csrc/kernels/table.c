@@ -89,6 +89,12 @@ static void fill_avx2(ei_kernels *kernels) {
     kernels->dequantize_u8 = ei_dequantize_u8_avx2;
     kernels->dequantize_s16 = ei_dequantize_s16_avx2;
     kernels->dequantize_s32 = ei_dequantize_s32_avx2;
+    kernels->avg_pool2d_s8 = ei_avg_pool2d_s8_avx2;
+    kernels->max_pool2d_s8 = ei_max_pool2d_s8_avx2;
+    kernels->max_pool2d_u8 = ei_max_pool2d_u8_avx2;
+    kernels->max_pool2d_s16 = ei_max_pool2d_s16_avx2;
+    kernels->reduce_sum_s8 = ei_reduce_sum_s8_avx2;
+    kernels->reduce_sum_u8 = ei_reduce_sum_u8_avx2;
 }
 
 static int has_avx2(void) {

@@ -22,8 +22,8 @@ from tests.kernels.run_operation import (
 from tests.oracle import pooling
 from tests.oracle.requantize import requantize
 
-# Some more than the 64 channels that a kernel works on at once.
-CHANNELS = [1, 2, 3, 5, 64, 65, 130]
+# Less than a vector of 8 or 32, not whole ones, more than the 64 that a kernel works on at once.
+CHANNELS = [1, 2, 3, 5, 8, 13, 31, 32, 40, 64, 65, 130]
 
 
 def rows_of(shape: Shape) -> int:
@@ -141,22 +141,46 @@ def test_avg_pool2d(seed: int) -> None:
     check_bits(operation, [x], y, [window.reads], draw.band())
 
 
-@pytest.mark.parametrize("dtype", ["int8", "int16"])
-@pytest.mark.parametrize("value", ["min", "max"])
-def test_avg_pool2d_of_a_large_image_does_not_overflow(dtype: str, value: str) -> None:
-    """Sums beyond int16, and beyond int32 for int16 elements."""
-    x = np.full((1, 300, 300, 2), getattr(np.iinfo(dtype), value), dtype)
-    low, high = LIMITS[dtype]
+def pool_all(x: np.ndarray, integer_mean: int) -> np.ndarray:
+    """The mean of each channel of a whole image, by the operator; zero points 0."""
+    low, high = LIMITS[x.dtype.name]
+    _, height, width, channels = x.shape
     params: dict[str, int | float] = {
-        "kernel_h": 300, "kernel_w": 300, "stride_h": 1, "stride_w": 1, "pad_top": 0,
-        "pad_left": 0, "count_include_pad": 0, "integer_mean": 0, "in_zero_point": 0,
+        "kernel_h": height, "kernel_w": width, "stride_h": 1, "stride_w": 1, "pad_top": 0,
+        "pad_left": 0, "count_include_pad": 0, "integer_mean": integer_mean, "in_zero_point": 0,
         "multiplier": 1.0, "out_zero_point": 0, "clamp_min": low, "clamp_max": high,
     }  # fmt: skip
-    y = Value("y", (1, 1, 1, 2), dtype)
+    y = Value("y", (1, 1, 1, channels), x.dtype.name)
+    operation = Operation("avg_pool2d", [Value("x", x.shape, x.dtype.name)], [y], params, "mean")
+    return run_whole(operation, [x])
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16"])
+@pytest.mark.parametrize("value", ["min", "max"])
+@pytest.mark.parametrize(("size", "channels"), [(17, 9), (17, 40), (181, 8), (300, 2), (300, 33)])
+def test_avg_pool2d_of_a_large_image_does_not_overflow(
+    dtype: str, value: str, size: int, channels: int
+) -> None:
+    """Sums beyond int16, and beyond int32 for int16 elements."""
+    x = np.full((1, size, size, channels), getattr(np.iinfo(dtype), value), dtype)
     for integer_mean in (0, 1):
-        params["integer_mean"] = integer_mean
-        operation = Operation("avg_pool2d", [Value("x", x.shape, dtype)], [y], params, "mean")
-        np.testing.assert_array_equal(run_whole(operation, [x]), x[:, :1, :1])
+        np.testing.assert_array_equal(pool_all(x, integer_mean), x[:, :1, :1])
+
+
+@pytest.mark.parametrize("size", [2, 3, 16, 17, 181, 182])
+def test_avg_pool2d_rounds_integer_means_half_away_from_zero(size: int) -> None:
+    """Sums that are a half, and one more or less than it, away from a whole mean."""
+    count = size * size
+    wholes, parts = np.meshgrid([-128, -127, -1, 0, 1, 126, 127], [-1, 0, 1])
+    sums = (wholes * count + np.where(wholes < 0, 1, -1) * (count // 2) + parts).reshape(-1)
+    sums = np.clip(sums, -128 * count, 127 * count)
+    floors = sums // count
+    x = np.repeat(floors[None, :], count, axis=0)
+    x += np.arange(count)[:, None] < (sums - floors * count)[None, :]
+    image = x.astype(np.int8).reshape(1, size, size, -1)
+    np.testing.assert_array_equal(image.astype(np.int64).sum((0, 1, 2)), sums)
+    expected = np.sign(sums) * ((np.abs(sums) + count // 2) // count)
+    np.testing.assert_array_equal(pool_all(image, 1).reshape(-1), expected)
 
 
 @often
@@ -246,6 +270,22 @@ def test_reduce_sum_as_the_oracle_of_litert_has_it() -> None:
     y = Value("y", (1, 1280), "int8")
     operation = Operation("reduce_sum", [Value("x", x.shape, "int8")], [y], params, "mean")
     check_bits(operation, [x], expected, [all_rows(x.shape)], 1)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16"])
+@pytest.mark.parametrize("value", ["min", "max"])
+@pytest.mark.parametrize("columns", [1, 8, 11, 40])
+def test_reduce_sum_of_columns_does_not_overflow(dtype: str, value: str, columns: int) -> None:
+    """Sums beyond int16, of neighbours in the result."""
+    x = np.full((2, 257, columns), getattr(np.iinfo(dtype), value), dtype)
+    low, high = LIMITS[dtype]
+    params = {
+        "axes": 3, "multiplier": 1 / 514, "offset": 0.0, "clamp_min": low, "clamp_max": high,
+    }  # fmt: skip
+    operation = Operation(
+        "reduce_sum", [Value("x", x.shape, dtype)], [Value("y", (columns,), dtype)], params, "mean"
+    )
+    np.testing.assert_array_equal(run_whole(operation, [x]), x[0, 0])
 
 
 @pytest.mark.parametrize(("dtype", "count"), [("int8", 2**23), ("uint8", 2**23), ("int16", 2**17)])

@@ -56,4 +56,9 @@ void ei_max_pool2d_s8_scalar(const ei_max_pool2d_args *args, uint32_t begin, uin
 void ei_max_pool2d_u8_scalar(const ei_max_pool2d_args *args, uint32_t begin, uint32_t end);
 void ei_max_pool2d_s16_scalar(const ei_max_pool2d_args *args, uint32_t begin, uint32_t end);
 
+void ei_avg_pool2d_s8_avx2(const ei_avg_pool2d_args *args, uint32_t begin, uint32_t end);
+void ei_max_pool2d_s8_avx2(const ei_max_pool2d_args *args, uint32_t begin, uint32_t end);
+void ei_max_pool2d_u8_avx2(const ei_max_pool2d_args *args, uint32_t begin, uint32_t end);
+void ei_max_pool2d_s16_avx2(const ei_max_pool2d_args *args, uint32_t begin, uint32_t end);
+
 #endif
