@@ -186,3 +186,49 @@ const ei_kernels *ei_kernels_find(const char *tier) {
 const char *ei_kernels_tier(int index) {
     return index >= 0 && index < EI_TIER_COUNT ? tiers[index].name : NULL;
 }
+
+// One string, since an array of pointers would have to be relocated whenever the library is loaded.
+#define EI_KERNEL(type, name) #name "\0"
+static const char entry_names[] =
+#include "kernels/kernels.def"
+    ;
+#undef EI_KERNEL
+
+/// The entries, in order, behind the table's first member.
+typedef void (*ei_entry)(void);
+
+#define EI_KERNEL(type, name) +1
+enum {
+    EI_ENTRY_COUNT = 0
+#include "kernels/kernels.def"
+};
+#undef EI_KERNEL
+
+_Static_assert(sizeof(ei_kernels) == sizeof(const char *) + EI_ENTRY_COUNT * sizeof(ei_entry),
+               "nothing but entries follows the name");
+
+const char *ei_kernels_entry(int index) {
+    const char *name = entry_names;
+    for (int i = 0; i < index && *name != 0; i++) {
+        name += strlen(name) + 1;
+    }
+    return index >= 0 && *name != 0 ? name : NULL;
+}
+
+static const uint8_t *entry_of(const ei_kernels *kernels, int index) {
+    return (const uint8_t *)kernels + sizeof(const char *) + (size_t)index * sizeof(ei_entry);
+}
+
+const char *ei_kernels_entry_tier(const ei_kernels *kernels, int index) {
+    if (index < 0 || index >= EI_ENTRY_COUNT) {
+        return NULL;
+    }
+    // The first table that has this version is that of the tier which brought it.
+    for (int i = 0; i < EI_TIER_COUNT; i++) {
+        if (tables[i].tier != NULL &&
+            memcmp(entry_of(&tables[i], index), entry_of(kernels, index), sizeof(ei_entry)) == 0) {
+            return tables[i].tier;
+        }
+    }
+    return kernels->tier;
+}

@@ -8,7 +8,8 @@
 ///      `ei_mul_s8_s8_fn`, the contract (shapes, layouts, ranges, largest sums), and the declaration
 ///      of `ei_mul_s8_s8_scalar`. Families with the same arguments may share a header.
 ///   2. kernels/mul_s8_s8/mul_s8_s8_scalar.c: that function.
-///   3. here: the include, and one line `ei_mul_s8_s8_fn mul_s8_s8;` with a sentence above it.
+///   3. here: the include; kernels.def: one line `EI_KERNEL(ei_mul_s8_s8_fn, mul_s8_s8)` with a
+///      sentence above it.
 ///   4. table.c, fill_scalar(): one line `kernels->mul_s8_s8 = ei_mul_s8_s8_scalar;`.
 /// To add a tier's version: the file <family>/<family>_<tier>.c, its declaration in the family's
 /// header, and one line in fill_<tier>() of table.c.
@@ -40,89 +41,9 @@
 
 typedef struct ei_kernels {
     const char *tier;
-
-    /// Convolutions with constant weights: what a window sees is summed per output channel.
-    ei_conv2d_s8_s8c_fn conv2d_s8_s8c;
-    ei_conv2d_s16_s8c_fn conv2d_s16_s8c;
-
-    /// The same within each channel.
-    ei_depthwise_conv2d_s8_s8c_fn depthwise_conv2d_s8_s8c;
-    ei_depthwise_conv2d_s16_s8c_fn depthwise_conv2d_s16_s8c;
-
-    /// Transposed convolutions, gathering.
-    ei_transpose_conv2d_s8_s8c_fn transpose_conv2d_s8_s8c;
-    ei_transpose_conv2d_s16_s8c_fn transpose_conv2d_s16_s8c;
-
-    /// Constant matrix times the vectors of an activation.
-    ei_fully_connected_s8_s8c_fn fully_connected_s8_s8c;
-    ei_fully_connected_s16_s8c_fn fully_connected_s16_s8c;
-
-    /// Product of two activations' matrices.
-    ei_batch_matmul_s8_s8_fn batch_matmul_s8_s8;
-    ei_batch_matmul_s16_s16_fn batch_matmul_s16_s16;
-
-    /// Elementwise, of two operands.
-    ei_add_fn add_s8;
-    ei_add_fn add_s16;
-    ei_mul_fn mul_s8;
-    ei_mul_fn mul_s16;
-    ei_min_max_fn maximum_s8;
-    ei_min_max_fn maximum_u8;
-    ei_min_max_fn maximum_s16;
-    ei_min_max_fn maximum_s32;
-    ei_min_max_fn minimum_s8;
-    ei_min_max_fn minimum_u8;
-    ei_min_max_fn minimum_s16;
-    ei_min_max_fn minimum_s32;
-
-    /// Functions of one element as tables, by bytes of the result.
-    ei_lut8_fn lut8_b1;
-    ei_lut8_fn lut8_b2;
-    ei_lut8_fn lut8_b4;
-    ei_lut8_fn lut8_b8;
-    ei_lut16_fn lut16_s16;
-
-    /// Real numbers to integers and back.
-    ei_quantize_fn quantize_s8;
-    ei_quantize_fn quantize_u8;
-    ei_quantize_fn quantize_s16;
-    ei_dequantize_fn dequantize_s8;
-    ei_dequantize_fn dequantize_u8;
-    ei_dequantize_fn dequantize_s16;
-    ei_dequantize_fn dequantize_s32;
-
-    /// Means and maxima of windows.
-    ei_avg_pool2d_fn avg_pool2d_s8;
-    ei_avg_pool2d_fn avg_pool2d_s16;
-    ei_max_pool2d_fn max_pool2d_s8;
-    ei_max_pool2d_fn max_pool2d_u8;
-    ei_max_pool2d_fn max_pool2d_s16;
-
-    /// Sums over axes.
-    ei_reduce_sum_fn reduce_sum_s8;
-    ei_reduce_sum_fn reduce_sum_u8;
-    ei_reduce_sum_fn reduce_sum_s16;
-
-    /// Softmax of vectors, by the dtype of its input.
-    ei_softmax_fn softmax_s8;
-    ei_softmax_fn softmax_s16;
-
-    /// Index of the largest or smallest element.
-    ei_argmax_fn argmax_s8;
-    ei_argmax_fn argmax_u8;
-    ei_argmax_fn argmax_s16;
-    ei_argmax_fn argmax_s32;
-    ei_argmax_fn argmax_f32;
-
-    /// Bilinear interpolation between two rows.
-    ei_resize_bilinear_fn resize_bilinear_s8;
-    ei_resize_bilinear_fn resize_bilinear_u8;
-    ei_resize_bilinear_fn resize_bilinear_s16;
-
-    /// Elements moved, whatever they are.
-    ei_copy2d_fn copy2d;
-    ei_fill_fn fill;
-    ei_take_fn take;
+#define EI_KERNEL(type, name) type name;
+#include "kernels/kernels.def"
+#undef EI_KERNEL
 } ei_kernels;
 
 /// The table of a tier that this build has and this CPU supports, or NULL. Built on first use, then
@@ -132,5 +53,12 @@ const ei_kernels *ei_kernels_find(const char *tier);
 /// Name of the i-th tier of this build, from "scalar" to the fastest, or NULL past the end. This CPU
 /// supports it when ei_kernels_find() knows it.
 const char *ei_kernels_tier(int index);
+
+/// Name of the i-th entry of the table, in the order of kernels.def, or NULL past the end.
+const char *ei_kernels_entry(int index);
+
+/// Name of the tier whose version of the i-th entry a table has: its own, or the one that it
+/// inherited. NULL past the end.
+const char *ei_kernels_entry_tier(const ei_kernels *kernels, int index);
 
 #endif

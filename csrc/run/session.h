@@ -15,6 +15,7 @@ struct ei_session {
     ei_bound_node *nodes;
     ei_view *views; // of the nodes' operands, in their order
     uint8_t *scratch, *arena, *state;
+    uint64_t *ticks; // of the caller, for the start of a run and the end of each step; NULL: none
 };
 
 _Static_assert(sizeof(ei_session) <= EI_SESSION_FIXED_BYTES, "part of the promised size");
