@@ -262,6 +262,7 @@ class Session:
 
         Every array is C-contiguous and aligned, with exactly the shape and dtype of its input or
         output, `out` is writable, and no two overlap. Mappings by name where there are several.
+        Nothing of the arrays is kept after the call.
 
         Raises
         ------
@@ -341,7 +342,10 @@ class Session:
         # from_buffer's results hold the arrays' memory during the call
         in_buffers = [self._from_buffer(self._bytes, array) for array in inputs]
         out_buffers = [self._from_buffer(self._bytes, array, True) for array in outputs]
-        self._turn.take()
+        try:
+            del self._turn.free[0]
+        except IndexError:
+            self._turn.take()
         try:
             self._alive()
             for i, buffer in enumerate(in_buffers):
