@@ -17,10 +17,17 @@
 
 /// Before a loop whose iterations may be done side by side: y shares no byte with an operand, or
 /// element i of it lies in the very bytes of element i.
+///
+/// EI_ONE_BY_ONE: before a loop that gains nothing by vectors or unrolling. EI_FOUR_BY_FOUR: before
+/// one of few instructions, each a look-up or the like.
 #if defined(__clang__)
 #define EI_SIDE_BY_SIDE _Pragma("clang loop vectorize(assume_safety)")
+#define EI_ONE_BY_ONE   _Pragma("clang loop vectorize(disable) unroll(disable)")
+#define EI_FOUR_BY_FOUR _Pragma("clang loop vectorize(disable) unroll_count(4)")
 #else
 #define EI_SIDE_BY_SIDE _Pragma("GCC ivdep")
+#define EI_ONE_BY_ONE   _Pragma("GCC unroll 1")
+#define EI_FOUR_BY_FOUR _Pragma("GCC unroll 4")
 #endif
 
 /// Whole blocks of two operands.

@@ -13,7 +13,7 @@ EI_ADD_BLOCKS(add_s16, int16_t, int64_t)
 typedef struct add_constants {
     __m256i high, low; // multipliers of a and b, in pairs
     __m256i bias;
-    __m128i shift;
+    __m256i shift;
     __m256i zero_point; // int16
     __m256i clamp_min, clamp_max;
 } add_constants;
@@ -26,7 +26,7 @@ static inline __m256i pair_of(int32_t a, int32_t b) {
 EI_ALWAYS_INLINE __m256i sum_of(__m256i ab, const add_constants *c) {
     const __m256i high = _mm256_slli_epi32(_mm256_madd_epi16(ab, c->high), EI_LOW_BITS);
     const __m256i low = _mm256_add_epi32(_mm256_madd_epi16(ab, c->low), c->bias);
-    return _mm256_sra_epi32(_mm256_add_epi32(high, low), c->shift);
+    return _mm256_srav_epi32(_mm256_add_epi32(high, low), c->shift);
 }
 
 /// Sixteen values of y before the clamp, as int16.
@@ -45,7 +45,7 @@ static void add_s8(const ei_binary_blocks *blocks, const void *add_args) {
         .high = pair_of(args->a_multiplier >> EI_LOW_BITS, args->b_multiplier >> EI_LOW_BITS),
         .low = pair_of(args->a_multiplier & ones, args->b_multiplier & ones),
         .bias = _mm256_set1_epi32((int32_t)args->bias),
-        .shift = _mm_cvtsi32_si128((int32_t)args->shift),
+        .shift = _mm256_set1_epi32((int32_t)args->shift),
         .zero_point = _mm256_set1_epi16((short)args->zero_point),
         .clamp_min = _mm256_set1_epi8((char)args->clamp_min),
         .clamp_max = _mm256_set1_epi8((char)args->clamp_max),
