@@ -70,6 +70,7 @@ static void fill_avx2(ei_kernels *kernels) {
     kernels->conv2d_s8_s8c = ei_conv2d_s8_s8c_avx2;
     kernels->depthwise_conv2d_s8_s8c = ei_depthwise_conv2d_s8_s8c_avx2;
     kernels->fully_connected_s8_s8c = ei_fully_connected_s8_s8c_avx2;
+    kernels->batch_matmul_s8_s8 = ei_batch_matmul_s8_s8_avx2;
     kernels->add_s8 = ei_add_s8_avx2;
     kernels->add_s16 = ei_add_s16_avx2;
     kernels->mul_s8 = ei_mul_s8_avx2;
@@ -125,6 +126,7 @@ static void fill_avx512vnni(ei_kernels *kernels) {
     kernels->conv2d_s8_s8c = ei_conv2d_s8_s8c_avx512vnni;
     kernels->depthwise_conv2d_s8_s8c = ei_depthwise_conv2d_s8_s8c_avx512vnni;
     kernels->fully_connected_s8_s8c = ei_fully_connected_s8_s8c_avx512vnni;
+    kernels->batch_matmul_s8_s8 = ei_batch_matmul_s8_s8_avx512vnni;
     kernels->add_s16 = ei_add_s16_avx512vnni;
 }
 

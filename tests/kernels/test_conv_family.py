@@ -348,6 +348,49 @@ def test_batch_matmul(seed: int) -> None:
 
 
 @pytest.mark.parametrize("transpose_b", [0, 1])
+@pytest.mark.parametrize(
+    ("height", "depth", "width"), [(1, 257, 31), (9, 256, 33), (65, 17, 48), (67, 771, 70)]
+)
+@pytest.mark.parametrize("values", ["random", "extremes"])
+def test_batch_matmul_beyond_the_blocks_of_tiers(
+    values: str, height: int, depth: int, width: int, transpose_b: int
+) -> None:
+    """More rows, columns or values of K than the x86 tiers work on at once."""
+    q = Quantization("int8", depth, 127, -3, (-128, 127), values, "typical")
+    a, b = q.activation((height, depth)), q.activation((depth, width))
+    sums = convolution.matmul_sums(a, 127, b, -128)
+    multiplier = q.multipliers(sums)[0]
+    stored_b = np.ascontiguousarray(b.T) if transpose_b else b
+    params = {
+        "transpose_b": transpose_b,
+        "a_zero_point": 127,
+        "b_zero_point": -128,
+        "multiplier": float(multiplier),
+    }
+    inputs = [Value("a", a.shape, "int8"), Value("b", stored_b.shape, "int8")]
+    y = Value("y", sums.shape, "int8")
+    operation = Operation("batch_matmul", [*inputs], [y], {**params, **q.params()}, "matmul")
+    expected = q.finish(sums, multiplier)
+    np.testing.assert_array_equal(run_whole(operation, [a, stored_b]), expected)
+
+
+def test_batch_matmul_wraps_like_int32() -> None:
+    """Sums beyond 2^31, by products of 255 * 255."""
+    depth = 33027
+    a = np.full((2, depth), 127, np.int8)
+    b = np.full((depth, 3), 127, np.int8)
+    q = Quantization("int8", 0, 0, 7, (-128, 127), "random", "typical")
+    sums = np.full((2, 3), 255 * 255 * depth)
+    assert sums.max() > 2**31
+    params = {"transpose_b": 0, "a_zero_point": -128, "b_zero_point": -128, "multiplier": 1e-8}
+    inputs = [Value("a", a.shape, "int8"), Value("b", b.shape, "int8")]
+    y = Value("y", (2, 3), "int8")
+    operation = Operation("batch_matmul", [*inputs], [y], {**params, **q.params()}, "matmul")
+    expected = q.finish(sums, np.float32(1e-8))
+    np.testing.assert_array_equal(run_whole(operation, [a, b]), expected)
+
+
+@pytest.mark.parametrize("transpose_b", [0, 1])
 def test_batch_matmul_by_a_constant(transpose_b: int) -> None:
     a = np.arange(-6, 6, dtype=np.int8).reshape(2, 3, 2)
     b = np.arange(-4, 4, dtype=np.int8).reshape(2, 2, 2)

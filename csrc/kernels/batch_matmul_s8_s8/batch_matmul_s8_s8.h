@@ -28,4 +28,8 @@ typedef void (*ei_batch_matmul_s8_s8_fn)(const ei_batch_matmul_s8_s8_args *args)
 
 void ei_batch_matmul_s8_s8_scalar(const ei_batch_matmul_s8_s8_args *args);
 
+void ei_batch_matmul_s8_s8_avx2(const ei_batch_matmul_s8_s8_args *args);
+
+void ei_batch_matmul_s8_s8_avx512vnni(const ei_batch_matmul_s8_s8_args *args);
+
 #endif
