@@ -2,6 +2,10 @@
 
 Runs the model on one input over and over after a warm-up, each run timed on its own. Times include
 the Python call. For figures that can be compared, pin the process to a core (taskset -c 0).
+
+--profile says where the time goes: for each step the kernel that runs it and the tier that this is
+of, its median time, its share, and what it achieves. One of every eight runs is profiled; the
+percentiles are those of the others.
 """
 
 from __future__ import annotations
@@ -9,22 +13,31 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edgeinfer.budget import format_bytes
-from edgeinfer.cli.arguments import natural, positive_int, positive_seconds
+from edgeinfer.cli.arguments import (
+    natural,
+    positive_int,
+    positive_number,
+    positive_seconds,
+    refuse_overwriting,
+)
 from edgeinfer.cli.progress import Progress
-from edgeinfer.cli.text import print_json
+from edgeinfer.cli.text import format_table, print_json, printable
 
 if TYPE_CHECKING:
+    from edgeinfer.cli.profiling import StepProfiler
     from edgeinfer.session import Array, TensorInfo
 
-EXAMPLE = "edgeinfer bench model.edge --seconds 5"
+EXAMPLE = "edgeinfer bench model.edge --profile"
 _WARM_UP_SECONDS = 0.2
 _MIN_RUNS = 5
+_PROFILED_OF = 8  # one of so many runs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +55,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=natural, default=0, help="seed of the random input")
     parser.add_argument("--tier", help="kernel tier, e.g. scalar")
+    parser.add_argument(
+        "--threads", type=positive_int, default=1, metavar="N", help="threads (default 1)"
+    )
+    parser.add_argument("--profile", action="store_true", help="print a table of the steps")
+    parser.add_argument(
+        "--peak",
+        type=positive_number,
+        metavar="GMACS",
+        help="what the core can do at most, in GMAC/s: adds a column, %% of peak, to --profile",
+    )
+    parser.add_argument(
+        "--trace", metavar="FILE", help="write profiled runs as JSON for ui.perfetto.dev"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON for scripts")
 
 
@@ -49,20 +75,28 @@ def run(args: argparse.Namespace) -> int:
     """Measure and print."""
     import edgeinfer
 
+    if args.trace:
+        refuse_overwriting(Path(args.trace), Path(args.model))
     start = time.perf_counter()
-    with edgeinfer.load(args.model, tier=args.tier) as model:
+    with edgeinfer.load(args.model, tier=args.tier, threads=args.threads) as model:
         load_ms = (time.perf_counter() - start) * 1e3
         rng = np.random.default_rng(args.seed)
         inputs = {info.name: random_input(info, rng) for info in model.inputs}
         outputs = {info.name: np.empty(info.shape, info.dtype) for info in model.outputs}
+        profiler = None
+        if args.profile or args.trace:
+            from edgeinfer.cli.profiling import StepProfiler
+
+            profiler = StepProfiler(model)
         with Progress() as progress:
-            times = _measure(
-                lambda: model.run_into(outputs, inputs), args.seconds, args.runs, progress
+            times, profiled = _measure(
+                lambda: model.run_into(outputs, inputs), args.seconds, args.runs, progress, profiler
             )
         session_bytes = model.plan.session_bytes
-        result = {
+        result: dict[str, Any] = {
             "model": model.name,
             "tier": model.tier,
+            "threads": args.threads,
             "runs": len(times),
             "p50_us": float(np.percentile(times, 50)),
             "p90_us": float(np.percentile(times, 90)),
@@ -71,6 +105,17 @@ def run(args: argparse.Namespace) -> int:
             "load_ms": load_ms,
             "session_bytes": session_bytes,
         }
+        if profiler is not None:
+            from edgeinfer.cli.profiling import profile_rows, write_trace
+
+            result["profiled_runs"] = profiler.runs
+            result["profiled_p50_us"] = float(np.percentile(profiled, 50))
+            if args.profile:
+                result["steps"] = profile_rows(
+                    profiler.costs, profiler.medians_us().tolist(), args.peak
+                )
+            if args.trace:
+                write_trace(Path(args.trace), profiler, model.name)
     if args.json:
         print_json(result)
         return 0
@@ -78,7 +123,39 @@ def run(args: argparse.Namespace) -> int:
     for key in ("p50", "p90", "p99", "max"):
         print(f"  {key:<4} {result[f'{key}_us']:12,.1f} µs")
     print(f"  load {load_ms:12,.2f} ms, session {format_bytes(session_bytes)}")
+    if args.profile:
+        _print_profile(result)
     return 0
+
+
+def _print_profile(result: dict[str, Any]) -> None:
+    steps = result["steps"]
+    with_peak = any("share_of_peak" in row for row in steps)
+    header = ["step", "node", "operator", "kernel", "µs", "%", "GMAC/s"]
+    header += ["% of peak"] if with_peak else []
+    header += ["GB/s", "bytes"]
+    rows = []
+    for row in steps:
+        cells = [row["step"], _short(printable(row["node"])), row["operator"], row["kernel"]]
+        cells += [f"{row['us']:,.2f}", f"{100 * row['share']:.1f}"]
+        cells += [f"{row['gmacs']:.1f}" if row["macs"] else ""]
+        if with_peak:
+            cells += [f"{100 * row['share_of_peak']:.0f}" if row["macs"] else ""]
+        cells += [f"{row['gb_per_s']:.1f}", f"{row['bytes']:,}"]
+        rows.append(cells)
+    numbers = range(4, len(header))
+    print(f"\n{format_table(header, rows, right=(0, *numbers))}")
+    total = sum(row["us"] for row in steps)
+    longer = 100 * (result["profiled_p50_us"] / result["p50_us"] - 1)
+    print(
+        f"\n{len(steps)} steps, {total:,.2f} µs without the call from Python; medians of "
+        f"{result['profiled_runs']:,} profiled runs, which took {longer:.1f} % longer than others"
+    )
+
+
+def _short(name: str, longest: int = 40) -> str:
+    """Names of converted graphs can be whole paths; their ends tell them apart."""
+    return name if len(name) <= longest else f"…{name[1 - longest :]}"
 
 
 def random_input(info: TensorInfo, rng: np.random.Generator) -> Array:
@@ -92,15 +169,20 @@ def random_input(info: TensorInfo, rng: np.random.Generator) -> Array:
 
 
 def _measure(
-    call: Callable[[], None], seconds: float, runs: int | None, progress: Progress
-) -> npt.NDArray[np.float64]:
-    """Microseconds of each run."""
+    call: Callable[[], None],
+    seconds: float,
+    runs: int | None,
+    progress: Progress,
+    profiler: StepProfiler | None,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Microseconds of each run, and of each profiled one."""
     progress.stage("warming up")
     warm_up_end = time.perf_counter() + _WARM_UP_SECONDS
     call()
     while runs is None and time.perf_counter() < warm_up_end:
         call()
     times: list[int] = []
+    profiled: list[int] = []
     start = time.perf_counter()
     end = start + seconds
     wanted = f"{seconds:g} s" if runs is None else f"{runs:,} runs"
@@ -109,9 +191,23 @@ def _measure(
         if runs is not None
         else (len(times) < _MIN_RUNS or time.perf_counter() < end)
     ):
+        if profiler is not None and len(times) % (_PROFILED_OF - 1) == 0:
+            profiled.append(_profiled_run(call, profiler))
         before = time.perf_counter_ns()
         call()
         times.append(time.perf_counter_ns() - before)
         elapsed = time.perf_counter() - start
         progress.count(f"measuring {wanted}: {elapsed:.1f} s, {len(times):,} runs")
-    return np.array(times) / 1e3
+    while profiler is not None and profiler.needs_time:
+        profiled.append(_profiled_run(call, profiler))
+    return np.array(times) / 1e3, np.array(profiled) / 1e3
+
+
+def _profiled_run(call: Callable[[], None], profiler: StepProfiler) -> int:
+    """Nanoseconds of a run whose steps are timed."""
+    profiler.start()
+    before = time.perf_counter_ns()
+    call()
+    taken = time.perf_counter_ns() - before
+    profiler.stop()
+    return taken

@@ -8,18 +8,21 @@ from collections.abc import Sequence
 from typing import Any
 
 
-def format_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Columns aligned by width; numbers to the right."""
+def format_table(
+    header: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence[int] = ()
+) -> str:
+    """Columns aligned by width; numbers, and the columns `right`, to the right."""
     cells = [[str(cell) for cell in row] for row in rows]
     widths = [max([len(name), *(len(row[i]) for row in cells)]) for i, name in enumerate(header)]
-    right = [
-        bool(rows) and all(isinstance(row[i], (int, float)) for row in rows)
+    to_the_right = [
+        i in right or (bool(rows) and all(isinstance(row[i], (int, float)) for row in rows))
         for i in range(len(header))
     ]
 
     def line(row: Sequence[str]) -> str:
         parts = (
-            c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True)
+            c.rjust(w) if r else c.ljust(w)
+            for c, w, r in zip(row, widths, to_the_right, strict=True)
         )
         return "  ".join(parts).rstrip()
 

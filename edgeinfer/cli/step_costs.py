@@ -1,0 +1,115 @@
+"""What a step of a program does: multiplications, bytes, and the kernels that it calls."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgeinfer._ffi import lib, text
+
+if TYPE_CHECKING:
+    from edgeinfer.convert.model_file import FileNode, FileProgram, FileStep, FileTensor
+
+_TOKENS = {
+    "int8": "s8", "uint8": "u8", "int16": "s16", "int32": "s32", "float32": "f32",
+    "int64": "s64", "bool": "u8",
+}  # fmt: skip
+
+# Operators that share the kernels of others; those with () copy memory and call none. All others
+# have an entry of their own name. tests/cli holds this against csrc/ops.
+_SHARED_KERNELS = {
+    "concat": ("copy2d",),
+    "copy": (),
+    "gather": (),
+    "pad": ("fill",),
+    "requantize": ("dequantize_{x}", "quantize_{y}"),
+    "resize_nearest": ("take",),
+    "slice": ("copy2d",),
+    "transpose": ("copy2d",),
+}
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """One step: what it is, and what it has to do at least."""
+
+    node: str
+    operator: str
+    kernel: str  # with the tier that it is of, "conv2d_s8_s8c avx2"
+    macs: int  # multiplications of convolutions and matrix products
+    bytes: int  # of operands: read once and written once, weights included
+
+
+def step_costs(program: FileProgram, tier: str) -> list[StepCost]:
+    """The costs of a program's steps when kernel tier `tier` runs them."""
+    tiers = _kernel_tiers(tier)
+    return [_cost(program.nodes[step.node], step, tiers) for step in program.steps]
+
+
+def count_macs(program: FileProgram) -> int:
+    """Multiplications of convolutions and matrix products in one run."""
+    return sum(_macs(node) for node in program.nodes)
+
+
+def kernels_of(node: FileNode, names: list[str]) -> list[str]:
+    """Which of the kernel table's entries the node's operator calls."""
+    data = [t for t in node.inputs if t is not None and t.data is None]
+    x = _TOKENS[(data[0] if data else node.outputs[0]).dtype]
+    y = _TOKENS[node.outputs[0].dtype]
+    if node.operator in _SHARED_KERNELS:
+        return [name.format(x=x, y=y) for name in _SHARED_KERNELS[node.operator]]
+    width = math.prod((node.outputs[0].row_bytes, node.outputs[0].rows)) // max(
+        1, math.prod(node.outputs[0].shape)
+    )
+    for suffix in (x, y, f"b{width}"):
+        own = f"{node.operator}_{suffix}"
+        found = [name for name in names if name == own or name.startswith(f"{own}_")]
+        if found:
+            return found
+    return []
+
+
+def _kernel_tiers(tier: str) -> dict[str, str]:
+    """For every kernel the tier whose version sessions of `tier` run."""
+    found: dict[str, str] = {}
+    while name := text(lib().ei_kernel_name(len(found))):
+        found[name] = text(lib().ei_kernel_tier(tier.encode(), len(found)))
+    return found
+
+
+def _cost(node: FileNode, step: FileStep, tiers: dict[str, str]) -> StepCost:
+    y = node.outputs[0]
+    kernels = [f"{name} {tiers[name]}" for name in kernels_of(node, list(tiers))]
+    # A band does its share of the rows, and reads constants whole.
+    part = (step.row_end - step.row_begin) / y.rows
+    moved = sum(t.nbytes for t in _activations(node)) * part
+    constants = sum(t.data.nbytes for t in node.inputs if t is not None and t.data is not None)
+    return StepCost(
+        node.name,
+        node.operator,
+        " + ".join(kernels) or "memcpy",
+        round(_macs(node) * part),
+        round(moved) + constants,
+    )
+
+
+def _activations(node: FileNode) -> list[FileTensor]:
+    return [t for t in (*node.inputs, *node.outputs) if t is not None and t.data is None]
+
+
+def _macs(node: FileNode) -> int:
+    x, y, params = node.inputs[0], node.outputs[0], node.params
+    outputs = math.prod(y.shape)
+    if x is None:
+        return 0
+    if node.operator in ("fully_connected", "batch_matmul"):
+        return outputs * x.shape[-1]
+    if not node.operator.endswith("conv2d"):
+        return 0
+    taps = int(params["kernel_h"]) * int(params["kernel_w"])
+    if node.operator == "depthwise_conv2d":
+        return outputs * taps
+    if node.operator == "transpose_conv2d":  # every input value meets every tap
+        return math.prod(x.shape) * taps * y.shape[3] // int(params["groups"])
+    return outputs * taps * x.shape[3] // int(params["groups"])
