@@ -11,7 +11,7 @@ set(EI_KERNEL_TIERS
   "scalar|any|"
   "avx2|x86_64|-mavx2"
   "avxvnni|x86_64|-mavx2"
-  "avx512vnni|x86_64|-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni"
+  "avx512vnni|x86_64|-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mtune=icelake-server"
 )
 
 # Tier avxvnni with the encoding of AVX-512, to test it on a CPU that has only that one.

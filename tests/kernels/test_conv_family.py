@@ -119,15 +119,27 @@ BIG_Q = Quantization("int8", 11, -7, 3, (-120, 127), "random", "typical")
 @pytest.mark.parametrize(
     ("window", "groups", "group_in", "group_out"),
     [
-        pytest.param(big_window((3, 40), (3, 3), pad=1), 1, 256, 70, id="columns in runs"),
-        pytest.param(big_window((5, 40), (3, 3), 2, 2, 2), 1, 160, 20, id="dilated, in runs"),
+        pytest.param(big_window((3, 70), (3, 3), pad=1), 1, 256, 70, id="columns in runs"),
+        pytest.param(big_window((5, 120), (3, 3), 2, 2, 2), 1, 160, 20, id="dilated, in runs"),
         pytest.param(big_window((7, 13), (1, 1)), 1, 700, 40, id="pixels in chunks"),
         pytest.param(big_window((5, 11), (1, 1)), 1, 9, 1100, id="more channels than bias at once"),
         pytest.param(big_window((4, 4), (3, 3), pad=1), 1, 5, 1050, id="the same, of windows"),
-        pytest.param(big_window((2, 2), (9, 9), pad=4), 1, 400, 17, id="a window beyond patches"),
+        pytest.param(big_window((2, 2), (9, 9), pad=4), 1, 700, 17, id="a window beyond patches"),
         pytest.param(big_window((80, 2), (70, 1)), 1, 3, 5, id="more kernel rows than patches"),
         pytest.param(big_window((3, 9), (2, 5), pad=2), 4, 80, 48, id="groups of tiles"),
-        pytest.param(big_window((2, 2), (1, 1)), 1, 25000, 3, id="a pixel beyond patches"),
+        pytest.param(big_window((2, 2), (1, 1)), 1, 50000, 3, id="a pixel beyond patches"),
+        pytest.param(big_window((5, 5), (3, 3), pad=1), 1, 450, 150, id="blocks of channels"),
+        pytest.param(big_window((7, 7), (1, 1)), 1, 960, 310, id="the same, of pixels"),
+        pytest.param(big_window((7, 7), (3, 3), pad=1), 1, 20, 80, id="two rows in a tile"),
+        pytest.param(big_window((13, 13), (3, 3), 2, pad=1), 1, 400, 170, id="the same, in blocks"),
+        pytest.param(
+            Window(3, (5, 6), (2, 4), (1, 1), (1, 1), ((0, 0), (1, 3))),
+            1,
+            9,
+            40,
+            id="two rows in a tile, never of two images",
+        ),
+        pytest.param(big_window((15, 15), (1, 9)), 1, 3, 20, id="seven pixels of one kernel row"),
     ],
 )
 def test_conv2d_beyond_the_blocks_of_tiers(
@@ -268,7 +280,8 @@ def test_fully_connected(seed: int) -> None:
     [
         pytest.param([1], 333, 300, id="tiles of every number"),
         pytest.param([50], 1000, 40, id="vectors in chunks"),
-        pytest.param([3], 30000, 9, id="vectors beyond patches"),
+        pytest.param([5], 3000, 170, id="blocks of channels"),
+        pytest.param([3], 50000, 9, id="vectors beyond patches"),
         pytest.param([2], 3, 1100, id="more channels than bias at once"),
     ],
 )

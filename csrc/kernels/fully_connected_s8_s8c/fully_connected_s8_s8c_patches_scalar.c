@@ -4,6 +4,7 @@
 void ei_fully_connected_s8_s8c_patches(const ei_packed_gemm *gemm,
                                        const ei_fully_connected_s8_s8c_args *args, uint32_t begin,
                                        uint32_t end) {
+    gemm = ei_packed_gemm_for(gemm, args->multiplier, args->n);
     if (!ei_pixel_rows_fit(gemm, args->k)) {
         ei_fully_connected_s8_s8c_scalar(args, begin, end);
         return;

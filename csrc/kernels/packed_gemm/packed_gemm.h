@@ -1,13 +1,12 @@
 /// Matrix product of patches and packed weights: what conv2d and fully_connected come down to on x86.
 ///
 /// A patch holds input values in a small buffer on the stack, in the form that a tier's multiplier
-/// takes them (below), with the pixels beside the image filled in. Output pixel m reads, from kernel
-/// row r and segment s,
+/// takes them (below), with the pixels beside the image filled in. Output pixel m reads, of segment s,
 ///
-///     rows[r] + m * pixel_step + s * segment_step + 0 .. 4 * groups
+///     segments[s] + m * pixel_step + 0 .. 4 * groups
 ///
 /// in values; what a segment reads beyond its end meets weights that are 0. Neither gather nor
-/// product ever reads outside of rows, weights, bias and multipliers.
+/// product ever reads outside of patches, weights, bias and multipliers.
 #ifndef EI_KERNELS_PACKED_GEMM_H
 #define EI_KERNELS_PACKED_GEMM_H
 
@@ -17,27 +16,36 @@
 #include "kernels/requantize.h"
 #include "kernels/rows.h"
 
-#define EI_PATCH_BYTES    (24 * 1024) // half of the smallest L1 data cache that is common
+#define EI_PATCH_BYTES    (48 * 1024)
+#define EI_PATCH_FEW      (24 * 1024) // of them that stay in every L1 data cache beside the weights
 #define EI_PATCH_SLACK    64          // of them for what segments read beyond their ends
-#define EI_PATCH_ROWS     64          // kernel rows
+#define EI_PATCH_ROWS     64          // input rows
+#define EI_PATCH_SEGMENTS 512         // of a window
 #define EI_PATCH_CHANNELS 1024        // output channels whose bias is prepared at a time
+#define EI_BLOCK_BYTES    (256 * 1024) // of weights that stay in every L2 cache
+
+/// Weights that will be asked for next, brought closer meanwhile.
+typedef struct ei_weights_ahead {
+    const int8_t *next, *end;
+} ei_weights_ahead;
 
 typedef struct ei_packed_gemm_args {
-    const uint8_t *const *rows; // of kernel rows: the first pixel's values
-    size_t row_count;
-    size_t segments;         // of a kernel row
-    size_t segment_step;     // bytes
-    size_t groups;           // of four values, in a segment
-    size_t pixel_step;       // bytes
-    size_t pixels;           // at least 1
-    const int8_t *weights;   // of the first tile of 16 output channels
-    size_t tile_bytes;       // of weights
-    const int32_t *bias;     // 16 per tile, from ei_packed_gemm_bias_<tier>()
-    const float *multiplier; // 16 per tile
-    size_t channels;         // output channels, at least 1
-    int8_t *y;               // of the first pixel
+    const uint8_t *const *segments; // the first pixel's values of each, at least 1
+    size_t segment_count;
+    size_t groups;                         // of four values, in a segment
+    size_t pixel_step;                     // bytes
+    size_t pixels;                         // at least 1
+    const uint8_t *const *second_segments; // NULL, or those of as many pixels more
+    int8_t *second_y;                      // of the first of them
+    const int8_t *weights;                 // of the first tile of 16 output channels
+    size_t tile_bytes;                     // of weights
+    const int32_t *bias;                   // 16 per tile, from ei_packed_gemm_bias_<tier>()
+    const float *multiplier;               // 16 per tile
+    size_t channels;                       // output channels, at least 1
+    int8_t *y;                             // of the first pixel
     size_t y_step;
     ei_requant requant; // within int8
+    ei_weights_ahead *ahead;
 } ei_packed_gemm_args;
 
 /// y of all pixels and channels.
@@ -53,10 +61,22 @@ typedef void (*ei_patch_copy_fn)(uint8_t *out, const int8_t *x, size_t count);
 /// A tier: how it wants patches and multiplies them.
 typedef struct ei_packed_gemm {
     size_t value_bytes; // of a value in a patch
+    size_t
+        second_pixels; // how many pixels there are when second_segments is not NULL; 0: it must be
     ei_patch_copy_fn copy;
     ei_packed_gemm_bias_fn bias;
     ei_packed_gemm_fn multiply;
+    /// For multipliers of 1 and more, when `multiply` takes smaller ones only; else NULL.
+    const struct ei_packed_gemm *any_multiplier;
 } ei_packed_gemm;
+
+/// Output channels, whole tiles of 16, whose weights are used for all pixels before those of the next
+/// ones are.
+size_t ei_block_channels(size_t channels, size_t tile_bytes);
+
+/// The same tier's, or another one that takes these multipliers: `count` of them.
+const ei_packed_gemm *ei_packed_gemm_for(const ei_packed_gemm *gemm, const float *multiplier,
+                                         size_t count);
 
 /// Pixels of k input values that lie one after the other in rows, and n output channels.
 typedef struct ei_pixel_rows {

@@ -52,25 +52,21 @@ EI_ALWAYS_INLINE void compute(const ei_gemm_tile *tile, const int MR) {
     for (int c = 0; c < QUADS; c++) {
         acc[0][c] = acc[1][c] = _mm256_setzero_si256();
     }
-    for (size_t row = 0; row < args->row_count; row++) {
-        const uint8_t *segment = args->rows[row] + tile->offset;
-        for (size_t s = 0; s < args->segments; s++) {
-            const uint8_t *x = segment;
-            for (size_t group = args->groups; group > 0; group--) {
-                const __m256i x0 = load_four(x);
-                const __m256i x1 = MR > 1 ? load_four(x + step) : x0;
-                EI_UNROLL
-                for (int c = 0; c < QUADS; c++) {
-                    const __m256i wide = load_wide(w + 16 * c);
-                    acc[0][c] = _mm256_add_epi32(acc[0][c], _mm256_madd_epi16(x0, wide));
-                    if (MR > 1) {
-                        acc[1][c] = _mm256_add_epi32(acc[1][c], _mm256_madd_epi16(x1, wide));
-                    }
+    for (size_t s = 0; s < args->segment_count; s++) {
+        const uint8_t *x = args->segments[s] + tile->offset;
+        for (size_t group = args->groups; group > 0; group--) {
+            const __m256i x0 = load_four(x);
+            const __m256i x1 = MR > 1 ? load_four(x + step) : x0;
+            EI_UNROLL
+            for (int c = 0; c < QUADS; c++) {
+                const __m256i wide = load_wide(w + 16 * c);
+                acc[0][c] = _mm256_add_epi32(acc[0][c], _mm256_madd_epi16(x0, wide));
+                if (MR > 1) {
+                    acc[1][c] = _mm256_add_epi32(acc[1][c], _mm256_madd_epi16(x1, wide));
                 }
-                x += EI_TILE_K * sizeof(int16_t);
-                w += EI_TILE_BYTES;
             }
-            segment += args->segment_step;
+            x += EI_TILE_K * sizeof(int16_t);
+            w += EI_TILE_BYTES;
         }
     }
     const ei_requant_avx2 *q = &tile->requant;

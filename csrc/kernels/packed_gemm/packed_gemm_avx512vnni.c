@@ -3,8 +3,8 @@
 //
 //     acc[m][t] += x[m][k..k+3] . w[t][16 channels][k..k+3]
 //
-// Tiles of 12 pixels x 32 channels or 16 pixels x 16 channels keep 24 or 16 sums in registers, so
-// that a load of weights serves 12 or 16 instructions; ten are under way at a time.
+// Tiles of 14 pixels x 32 channels or 16 pixels x 16 channels keep 28 or 16 sums in registers, so
+// that a load of weights serves 14 or 16 instructions; ten are under way at a time.
 #include "kernels/packed_gemm/packed_gemm.h"
 
 #include <immintrin.h>
@@ -20,9 +20,14 @@ typedef struct ei_gemm_tile {
     const int8_t *weights;
     const int32_t *bias;
     const float *multiplier;
+    const uint8_t *const *segments;
     size_t offset; // bytes from the first pixel to this tile's, in a patch
     int8_t *y;
-    uint32_t mask; // channels to store, a bit each
+    const uint8_t *const *second_segments; // of tiles of 14 pixels: the second seven
+    size_t second_offset;
+    int8_t *second_y;
+    ptrdiff_t ahead; // from weights to those that will be asked for next, or 0
+    uint32_t mask;   // channels to store, a bit each
     ei_requant_avx512 requant;
 } ei_gemm_tile;
 
@@ -46,76 +51,89 @@ EI_ALWAYS_INLINE void accumulate(__m512i acc[16][2], const ei_gemm_tile *tile, c
     const ei_packed_gemm_args *args = tile->args;
     const size_t step = args->pixel_step;
     const size_t tile_bytes = args->tile_bytes;
+    const ptrdiff_t ahead = tile->ahead;
+    const int seven_twice = MR == 14;
     const int8_t *w = tile->weights;
-    for (size_t row = 0; row < args->row_count; row++) {
-        const uint8_t *segment = args->rows[row] + tile->offset;
-        for (size_t s = 0; s < args->segments; s++) {
-            // Pixels are addressed from every third or fourth one, plus one, two or three steps:
-            // sixteen of them would not find registers.
-            const int apart = MR > 12 ? 4 : 3;
-            const uint8_t *x[4];
+    size_t s = 0;
+    do { // there is a segment and a group: loops that could be empty cost registers
+        // Pixels are addressed from every fourth one, plus one, two or three steps: so many addresses
+        // would not find registers.
+        const uint8_t *x[4];
+        EI_UNROLL
+        for (int i = 0; i < 4; i++) {
+            if (seven_twice && i >= 2) {
+                x[i] = tile->second_segments[s] + tile->second_offset + (size_t)(4 * i - 8) * step;
+            } else if (4 * i < MR) {
+                x[i] = tile->segments[s] + tile->offset + (size_t)(4 * i) * step;
+            } else {
+                continue;
+            }
+            __asm__("" : "+r"(x[i])); // hides how they are related
+        }
+        size_t group = args->groups;
+        do {
+            const __m512i w0 = _mm512_loadu_si512(w);
+            const __m512i w1 = NT > 1 ? _mm512_loadu_si512(w + tile_bytes) : w0;
+            if (NT > 1) {
+                _mm_prefetch((const char *)w + ahead, _MM_HINT_T1);
+            }
+            EI_UNROLL
+            for (int m = 0; m < MR; m++) {
+                const int i = seven_twice && m >= 7 ? m - 7 : m;
+                const uint8_t *from = x[i / 4 + (i < m ? 2 : 0)];
+                const __m512i four = load_four(from + (size_t)(i % 4) * step);
+                add_products(&acc[m][0], four, w0);
+                if (NT > 1) {
+                    add_products(&acc[m][1], four, w1);
+                }
+            }
             EI_UNROLL
             for (int i = 0; i < 4; i++) {
-                if (i * apart < MR) {
-                    x[i] = segment + (size_t)(apart * i) * step;
-                    __asm__("" : "+r"(x[i])); // hides how they are related
+                if (4 * i < MR) {
+                    x[i] += EI_TILE_K;
                 }
             }
-            for (size_t group = args->groups; group > 0; group--) {
-                const __m512i w0 = _mm512_loadu_si512(w);
-                const __m512i w1 = NT > 1 ? _mm512_loadu_si512(w + tile_bytes) : w0;
-                EI_UNROLL
-                for (int m = 0; m < MR; m++) {
-                    const __m512i four = load_four(x[m / apart] + (size_t)(m % apart) * step);
-                    add_products(&acc[m][0], four, w0);
-                    if (NT > 1) {
-                        add_products(&acc[m][1], four, w1);
-                    }
-                }
-                EI_UNROLL
-                for (int i = 0; i < 4; i++) {
-                    if (i * apart < MR) {
-                        x[i] += EI_TILE_K;
-                    }
-                }
-                w += EI_TILE_BYTES;
-            }
-            segment += args->segment_step;
-        }
-    }
+            w += EI_TILE_BYTES;
+        } while (--group > 0);
+    } while (++s < args->segment_count);
 }
 
 /// Stores pixels of 32 channels, two at a time.
 EI_ALWAYS_INLINE void store_pairs(__m512i acc[16][2], const ei_gemm_tile *tile, const int MR) {
-    const ei_requant_avx512 *q = &tile->requant;
+    const ei_requant_avx512 q = tile->requant; // copies: stores to y might change what is in memory
     const __m512 m0 = _mm512_loadu_ps(tile->multiplier);
     const __m512 m1 = _mm512_loadu_ps(tile->multiplier + EI_TILE_CHANNELS);
     // A lane has 4 channels of each tile of both pixels.
     const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     int8_t *y = tile->y;
+    int8_t *second_y = tile->second_y;
     const size_t y_step = tile->args->y_step;
+    const __mmask32 lower = tile->mask;
+    // The upper half is stored from where it is, by a mask: no instruction to bring it down.
+    const __mmask64 upper = (__mmask64)tile->mask << 32;
     EI_UNROLL
     for (int m = 0; m < MR; m += 2) {
         const int other = m + 1 < MR ? m + 1 : m;
-        const __m512i a = ei_scale_avx512(acc[m][0], m0, q);
-        const __m512i b = ei_scale_avx512(acc[m][1], m1, q);
-        const __m512i c = ei_scale_avx512(acc[other][0], m0, q);
-        const __m512i d = ei_scale_avx512(acc[other][1], m1, q);
-        const __m512i bytes = _mm512_permutexvar_epi32(order, ei_pack_avx512(a, b, c, d, q));
-        _mm256_mask_storeu_epi8(y, tile->mask, _mm512_castsi512_si256(bytes));
+        const __m512i a = ei_scale_below_one_avx512(acc[m][0], m0);
+        const __m512i b = ei_scale_below_one_avx512(acc[m][1], m1);
+        const __m512i c = ei_scale_below_one_avx512(acc[other][0], m0);
+        const __m512i d = ei_scale_below_one_avx512(acc[other][1], m1);
+        const __m512i bytes = _mm512_permutexvar_epi32(order, ei_pack_clamp_avx512(a, b, c, d, &q));
+        _mm256_mask_storeu_epi8(y, lower, _mm512_castsi512_si256(bytes));
+        y = MR == 14 && m == 6 ? second_y : y + y_step;
         if (m + 1 < MR) {
-            _mm256_mask_storeu_epi8(y + y_step, tile->mask, _mm512_extracti64x4_epi64(bytes, 1));
+            _mm512_mask_storeu_epi8(y - 32, upper, bytes);
+            y += y_step;
         }
-        y += 2 * y_step;
     }
 }
 
 /// Stores pixels of 16 channels, four at a time.
 EI_ALWAYS_INLINE void store_quads(__m512i acc[16][2], const ei_gemm_tile *tile, const int MR) {
-    const ei_requant_avx512 *q = &tile->requant;
+    const ei_requant_avx512 q = tile->requant;
     const __m512 m0 = _mm512_loadu_ps(tile->multiplier);
     const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    const __mmask16 mask = (__mmask16)tile->mask;
+    const __mmask64 mask = tile->mask;
     int8_t *y = tile->y;
     const size_t y_step = tile->args->y_step;
     EI_UNROLL
@@ -123,21 +141,24 @@ EI_ALWAYS_INLINE void store_quads(__m512i acc[16][2], const ei_gemm_tile *tile, 
         __m512i scaled[4];
         EI_UNROLL
         for (int i = 0; i < 4; i++) {
-            scaled[i] = ei_scale_avx512(acc[m + i < MR ? m + i : m][0], m0, q);
+            scaled[i] = ei_scale_below_one_avx512(acc[m + i < MR ? m + i : m][0], m0);
         }
-        const __m512i packed = ei_pack_avx512(scaled[0], scaled[1], scaled[2], scaled[3], q);
+        const __m512i packed = ei_pack_clamp_avx512(scaled[0], scaled[1], scaled[2], scaled[3], &q);
         const __m512i bytes = _mm512_permutexvar_epi32(order, packed);
-        _mm_mask_storeu_epi8(y, mask, _mm512_castsi512_si128(bytes));
+        _mm_mask_storeu_epi8(y, (__mmask16)mask, _mm512_castsi512_si128(bytes));
+        y += y_step;
         if (m + 1 < MR) {
-            _mm_mask_storeu_epi8(y + y_step, mask, _mm512_extracti32x4_epi32(bytes, 1));
+            _mm256_mask_storeu_epi8(y - 16, (__mmask32)(mask << 16), _mm512_castsi512_si256(bytes));
+            y += y_step;
         }
         if (m + 2 < MR) {
-            _mm_mask_storeu_epi8(y + 2 * y_step, mask, _mm512_extracti32x4_epi32(bytes, 2));
+            _mm512_mask_storeu_epi8(y - 32, mask << 32, bytes);
+            y += y_step;
         }
         if (m + 3 < MR) {
-            _mm_mask_storeu_epi8(y + 3 * y_step, mask, _mm512_extracti32x4_epi32(bytes, 3));
+            _mm512_mask_storeu_epi8(y - 48, mask << 48, bytes);
+            y += y_step;
         }
-        y += 4 * y_step;
     }
 }
 
@@ -183,30 +204,88 @@ TILE(7, 2)
 TILE(8, 2)
 TILE(10, 2)
 TILE(12, 2)
+TILE(14, 2)
 
-/// By pixels; sizes that are missing are made of smaller tiles that overlap.
-static const ei_gemm_tile_fn tiles_of_16[] = {
-    NULL, tile_1x1, tile_2x1, tile_3x1,  tile_4x1, tile_5x1, tile_6x1, tile_7x1,  tile_8x1,
-    NULL, NULL,     NULL,     tile_12x1, NULL,     NULL,     NULL,     tile_16x1,
+/// The tiles of a width, by pixels, ascending.
+typedef struct ei_gemm_tile_size {
+    size_t pixels;
+    ei_gemm_tile_fn compute;
+} ei_gemm_tile_size;
+
+static const ei_gemm_tile_size sizes_of_16[] = {
+    {1, tile_1x1}, {2, tile_2x1}, {3, tile_3x1}, {4, tile_4x1},   {5, tile_5x1},
+    {6, tile_6x1}, {7, tile_7x1}, {8, tile_8x1}, {12, tile_12x1}, {16, tile_16x1},
 };
-static const ei_gemm_tile_fn tiles_of_32[] = {
-    NULL,     tile_1x2, tile_2x2, tile_3x2,  tile_4x2, tile_5x2,  tile_6x2,
-    tile_7x2, tile_8x2, NULL,     tile_10x2, NULL,     tile_12x2,
+static const ei_gemm_tile_size sizes_of_32[] = {
+    {1, tile_1x2}, {2, tile_2x2}, {3, tile_3x2},   {4, tile_4x2},   {5, tile_5x2},   {6, tile_6x2},
+    {7, tile_7x2}, {8, tile_8x2}, {10, tile_10x2}, {12, tile_12x2}, {14, tile_14x2},
 };
 
-/// Pixels of the tiles to cut `pixels` into: evenly, of a size that there is. The last one may have
-/// to begin earlier than the one before it ends.
-static size_t tile_size(const ei_gemm_tile_fn *table, size_t largest, size_t pixels) {
-    size_t count = (pixels + largest - 1) / largest;
-    for (;; count++) {
-        size_t size = (pixels + count - 1) / count;
-        while (table[size] == NULL) {
-            size++;
+/// How to cut a number of pixels into few tiles: `large_count` large ones, the others the next size
+/// below. The last one may have to begin before the one in front of it ends.
+typedef struct ei_gemm_cut {
+    const ei_gemm_tile_size *large;
+    size_t large_count;
+} ei_gemm_cut;
+
+static ei_gemm_cut cut_pixels(const ei_gemm_tile_size *sizes, size_t size_count, size_t pixels) {
+    const size_t largest = sizes[size_count - 1].pixels;
+    for (size_t count = (pixels + largest - 1) / largest;; count++) {
+        const ei_gemm_tile_size *large = sizes;
+        while (large->pixels * count < pixels) {
+            large++;
         }
-        if (size <= pixels) {
-            return size;
+        if (large->pixels <= pixels) {
+            if (large == sizes) {
+                return (ei_gemm_cut){large, count};
+            }
+            const size_t small = large[-1].pixels;
+            const size_t more = large->pixels - small;
+            return (ei_gemm_cut){large, (pixels - count * small + more - 1) / more};
         }
     }
+}
+
+/// Takes its share of the weights to prefetch: a line for each group of four values.
+static ptrdiff_t take_ahead(const ei_packed_gemm_args *args, const int8_t *weights) {
+    ei_weights_ahead *ahead = args->ahead;
+    if (ahead->next >= ahead->end) {
+        return 0;
+    }
+    const ptrdiff_t distance = ahead->next - weights;
+    ahead->next += args->tile_bytes;
+    return distance;
+}
+
+/// All pixels of a row.
+static void multiply_row(ei_gemm_tile *tile, const ei_gemm_cut *cut, int8_t *y) {
+    const ei_packed_gemm_args *args = tile->args;
+    const ei_gemm_tile_size *size = cut->large;
+    size_t count = 0;
+    for (size_t pixel = 0; pixel < args->pixels; pixel += size->pixels) {
+        size = count++ < cut->large_count ? cut->large : cut->large - 1;
+        const size_t last = args->pixels - size->pixels;
+        const size_t at = pixel < last ? pixel : last;
+        tile->offset = at * args->pixel_step;
+        tile->y = y + at * args->y_step;
+        tile->second_segments = tile->segments;
+        tile->second_offset = tile->offset + 7 * args->pixel_step;
+        tile->second_y = tile->y + 7 * args->y_step;
+        tile->ahead = take_ahead(args, tile->weights);
+        size->compute(tile);
+    }
+}
+
+/// Seven pixels in each of two rows.
+static void multiply_two_rows(ei_gemm_tile *tile, int8_t *y, int8_t *second_y) {
+    tile->segments = tile->args->segments;
+    tile->offset = 0;
+    tile->y = y;
+    tile->second_segments = tile->args->second_segments;
+    tile->second_offset = 0;
+    tile->second_y = second_y;
+    tile->ahead = take_ahead(tile->args, tile->weights);
+    tile_14x2(tile);
 }
 
 static void multiply(const ei_packed_gemm_args *args) {
@@ -215,21 +294,26 @@ static void multiply(const ei_packed_gemm_args *args) {
                          .bias = args->bias,
                          .multiplier = args->multiplier,
                          .requant = ei_requant_avx512_of(&args->requant)};
-    const size_t size_16 = tile_size(tiles_of_16, 16, args->pixels);
-    const size_t size_32 = tile_size(tiles_of_32, 12, args->pixels);
+    const ei_gemm_cut cut_16 =
+        cut_pixels(sizes_of_16, sizeof sizes_of_16 / sizeof *sizes_of_16, args->pixels);
+    const ei_gemm_cut cut_32 =
+        cut_pixels(sizes_of_32, sizeof sizes_of_32 / sizeof *sizes_of_32, args->pixels);
     for (size_t first = 0; first < args->channels;) {
         const size_t left = args->channels - first;
         const int two = left > EI_TILE_CHANNELS;
-        const size_t size = two ? size_32 : size_16;
-        const ei_gemm_tile_fn fn = two ? tiles_of_32[size] : tiles_of_16[size];
-        const size_t width = two ? 2 * EI_TILE_CHANNELS : EI_TILE_CHANNELS;
         tile.mask = left >= 32 ? UINT32_MAX : (1u << left) - 1;
-        for (size_t pixel = 0; pixel < args->pixels; pixel += size) {
-            const size_t at = pixel + size <= args->pixels ? pixel : args->pixels - size;
-            tile.offset = at * args->pixel_step;
-            tile.y = args->y + at * args->y_step + first;
-            fn(&tile);
+        if (two && args->second_segments != NULL) {
+            multiply_two_rows(&tile, args->y + first, args->second_y + first);
+        } else {
+            const ei_gemm_cut *cut = two ? &cut_32 : &cut_16;
+            tile.segments = args->segments;
+            multiply_row(&tile, cut, args->y + first);
+            if (args->second_segments != NULL) {
+                tile.segments = args->second_segments;
+                multiply_row(&tile, cut, args->second_y + first);
+            }
         }
+        const size_t width = two ? 2 * EI_TILE_CHANNELS : EI_TILE_CHANNELS;
         tile.weights += width / EI_TILE_CHANNELS * args->tile_bytes;
         tile.bias += width;
         tile.multiplier += width;
@@ -279,4 +363,10 @@ static void copy_unsigned(uint8_t *out, const int8_t *x, size_t count) {
 }
 
 const ei_packed_gemm ei_packed_gemm_avx512vnni = {
-    .value_bytes = 1, .copy = copy_unsigned, .bias = bias_of_unsigned, .multiply = multiply};
+    .value_bytes = 1,
+    .second_pixels = 7,
+    .copy = copy_unsigned,
+    .bias = bias_of_unsigned,
+    .multiply = multiply,
+    .any_multiplier = &ei_packed_gemm_avx2,
+};

@@ -55,27 +55,24 @@ EI_ALWAYS_INLINE void compute(const ei_gemm_tile *tile, const int MR) {
         acc[m][0] = load(tile->bias);
         acc[m][1] = load(tile->bias + 8);
     }
-    for (size_t row = 0; row < args->row_count; row++) {
-        const uint8_t *segment = args->rows[row] + tile->offset;
-        for (size_t s = 0; s < args->segments; s++) {
-            const uint8_t *x[2] = {segment, segment + 3 * step};
-            __asm__("" : "+r"(x[1])); // hides how they are related: six addresses need registers
-            for (size_t group = args->groups; group > 0; group--) {
-                const __m256i w0 = load(w);
-                const __m256i w1 = load(w + EI_TILE_BYTES / 2);
-                EI_UNROLL
-                for (int m = 0; m < PIXELS; m++) {
-                    if (m < MR) {
-                        const __m256i four = load_four(x[m / 3] + (size_t)(m % 3) * step);
-                        add_products(&acc[m][0], four, w0);
-                        add_products(&acc[m][1], four, w1);
-                    }
+    for (size_t s = 0; s < args->segment_count; s++) {
+        const uint8_t *segment = args->segments[s] + tile->offset;
+        const uint8_t *x[2] = {segment, segment + 3 * step};
+        __asm__("" : "+r"(x[1])); // hides how they are related: six addresses need registers
+        for (size_t group = args->groups; group > 0; group--) {
+            const __m256i w0 = load(w);
+            const __m256i w1 = load(w + EI_TILE_BYTES / 2);
+            EI_UNROLL
+            for (int m = 0; m < PIXELS; m++) {
+                if (m < MR) {
+                    const __m256i four = load_four(x[m / 3] + (size_t)(m % 3) * step);
+                    add_products(&acc[m][0], four, w0);
+                    add_products(&acc[m][1], four, w1);
                 }
-                x[0] += EI_TILE_K;
-                x[1] += EI_TILE_K;
-                w += EI_TILE_BYTES;
             }
-            segment += args->segment_step;
+            x[0] += EI_TILE_K;
+            x[1] += EI_TILE_K;
+            w += EI_TILE_BYTES;
         }
     }
     const __m256 m0 = _mm256_loadu_ps(tile->multiplier);
@@ -119,18 +116,16 @@ static void compute_one_pixel(const ei_gemm_tile *tile) {
     for (int i = 0; i < 2 * ONE_PIXEL_TILES; i++) {
         acc[i] = load(tile->bias + 8 * i);
     }
-    for (size_t row = 0; row < args->row_count; row++) {
-        for (size_t s = 0; s < args->segments; s++) {
-            const uint8_t *x = args->rows[row] + s * args->segment_step;
-            for (size_t group = 0; group < args->groups; group++) {
-                const __m256i four = load_four(x + group * EI_TILE_K);
-                EI_UNROLL
-                for (int i = 0; i < 2 * ONE_PIXEL_TILES; i++) {
-                    const int8_t *half = w + (size_t)(i / 2) * args->tile_bytes + 32 * (i % 2);
-                    add_products(&acc[i], four, load(half));
-                }
-                w += EI_TILE_BYTES;
+    for (size_t s = 0; s < args->segment_count; s++) {
+        const uint8_t *x = args->segments[s];
+        for (size_t group = 0; group < args->groups; group++) {
+            const __m256i four = load_four(x + group * EI_TILE_K);
+            EI_UNROLL
+            for (int i = 0; i < 2 * ONE_PIXEL_TILES; i++) {
+                const int8_t *half = w + (size_t)(i / 2) * args->tile_bytes + 32 * (i % 2);
+                add_products(&acc[i], four, load(half));
             }
+            w += EI_TILE_BYTES;
         }
     }
     EI_UNROLL

@@ -1,6 +1,6 @@
 // Pixels that follow each other in memory, multiplied one by one: pointwise convolutions at stride 1
-// and fully connected layers. As many as the patch holds are brought into form at a time; then all
-// output channels are computed from them.
+// and fully connected layers. Some are brought into form at a time and multiplied by the weights of a
+// block of output channels, which the L2 cache keeps for the pixels that follow.
 #include "kernels/packed_gemm/packed_gemm.h"
 
 #include <string.h>
@@ -27,14 +27,24 @@ static void copy_rows(const ei_packed_gemm *gemm, uint8_t *out, const ei_rows *x
     }
 }
 
+enum { WIDEST = 14 }; // pixels of the largest tiles
+
+/// Whole tiles of the widest kind, as many as stay in the cache; but not less than one while there is
+/// room, for weights come from farther away.
+static size_t pixels_at_a_time(size_t pixels, size_t pixel_step) {
+    const size_t few = (EI_PATCH_FEW - EI_PATCH_SLACK) / pixel_step;
+    const size_t room = (EI_PATCH_BYTES - EI_PATCH_SLACK) / pixel_step;
+    const size_t most = few > WIDEST ? few / WIDEST * WIDEST : smaller(room, WIDEST);
+    const size_t chunks = (pixels + most - 1) / most;
+    const size_t even = (pixels + chunks - 1) / chunks;
+    return smaller(most, (even + WIDEST - 1) / WIDEST * WIDEST);
+}
+
 /// Rows that lie one after the other in y.
 static void multiply_run(const ei_packed_gemm *gemm, const ei_pixel_rows *job,
                          ei_packed_gemm_args *args, uint8_t *patch, uint32_t row, uint32_t count) {
     const size_t pixels = (size_t)count * job->pixels;
-    const size_t most = (EI_PATCH_BYTES - EI_PATCH_SLACK) / args->pixel_step;
-    const size_t chunks = (pixels + most - 1) / most;
-    const size_t even = (pixels + chunks - 1) / chunks;
-    const size_t chunk = smaller(most, (even + 11) / 12 * 12); // whole tiles of the widest kind
+    const size_t chunk = pixels_at_a_time(pixels, args->pixel_step);
     int8_t *y = args->y + (size_t)(row % job->y.ring) * job->y.row_bytes;
     ei_packed_gemm_args now = *args;
     for (size_t first = 0; first < pixels; first += chunk) {
@@ -46,6 +56,24 @@ static void multiply_run(const ei_packed_gemm *gemm, const ei_pixel_rows *job,
     }
 }
 
+size_t ei_block_channels(size_t channels, size_t tile_bytes) {
+    const size_t tiles = (channels + EI_TILE_CHANNELS - 1) / EI_TILE_CHANNELS;
+    const size_t in_cache = EI_BLOCK_BYTES / tile_bytes;
+    const size_t most = in_cache < 4 ? 4 : smaller(in_cache, EI_PATCH_CHANNELS / EI_TILE_CHANNELS);
+    const size_t blocks = (tiles + most - 1) / most;
+    const size_t even = (tiles + blocks - 1) / blocks;
+    return smaller((even + 1) / 2 * 2 * EI_TILE_CHANNELS, EI_PATCH_CHANNELS);
+}
+
+const ei_packed_gemm *ei_packed_gemm_for(const ei_packed_gemm *gemm, const float *multiplier,
+                                         size_t count) {
+    int large = 0;
+    for (size_t i = 0; i < count; i++) {
+        large |= !(multiplier[i] > -1.0f && multiplier[i] < 1.0f);
+    }
+    return large && gemm->any_multiplier != NULL ? gemm->any_multiplier : gemm;
+}
+
 int ei_pixel_rows_fit(const ei_packed_gemm *gemm, size_t k) {
     return k <= (EI_PATCH_BYTES - EI_PATCH_SLACK) / gemm->value_bytes;
 }
@@ -54,10 +82,10 @@ void ei_multiply_pixel_rows(const ei_packed_gemm *gemm, const ei_pixel_rows *job
                             uint32_t end) {
     _Alignas(64) uint8_t patch[EI_PATCH_BYTES];
     _Alignas(64) int32_t bias[EI_PATCH_CHANNELS];
-    const uint8_t *rows[1] = {patch};
-    ei_packed_gemm_args args = {.rows = rows,
-                                .row_count = 1,
-                                .segments = 1,
+    const uint8_t *segments[1] = {patch};
+    ei_weights_ahead ahead;
+    ei_packed_gemm_args args = {.segments = segments,
+                                .segment_count = 1,
                                 .groups = (job->k + EI_TILE_K - 1) / EI_TILE_K,
                                 .pixel_step = job->k * gemm->value_bytes,
                                 .weights = job->weights,
@@ -66,10 +94,15 @@ void ei_multiply_pixel_rows(const ei_packed_gemm *gemm, const ei_pixel_rows *job
                                 .multiplier = job->multiplier,
                                 .y = (int8_t *)job->y.base,
                                 .y_step = job->y_step,
-                                .requant = job->requant};
-    for (size_t first = 0; first < job->n; first += EI_PATCH_CHANNELS) {
-        args.channels = smaller(job->n - first, EI_PATCH_CHANNELS);
+                                .requant = job->requant,
+                                .ahead = &ahead};
+    const size_t all_tiles = (job->n + EI_TILE_CHANNELS - 1) / EI_TILE_CHANNELS;
+    ahead.end = job->weights + all_tiles * args.tile_bytes;
+    const size_t block = ei_block_channels(job->n, args.tile_bytes);
+    for (size_t first = 0; first < job->n; first += block) {
+        args.channels = smaller(job->n - first, block);
         const size_t tiles = (args.channels + EI_TILE_CHANNELS - 1) / EI_TILE_CHANNELS;
+        ahead.next = args.weights + tiles * args.tile_bytes;
         gemm->bias(bias, job->bias + first, args.weights, tiles, args.tile_bytes);
         for (uint32_t row = begin; row < end;) {
             const uint32_t to_wrap = job->y.ring - row % job->y.ring;
@@ -78,7 +111,7 @@ void ei_multiply_pixel_rows(const ei_packed_gemm *gemm, const ei_pixel_rows *job
             row += count;
         }
         args.weights += tiles * args.tile_bytes;
-        args.multiplier += EI_PATCH_CHANNELS;
-        args.y += EI_PATCH_CHANNELS;
+        args.multiplier += block;
+        args.y += block;
     }
 }
