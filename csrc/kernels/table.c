@@ -98,6 +98,7 @@ static void fill_avx2(ei_kernels *kernels) {
     kernels->reduce_sum_u8 = ei_reduce_sum_u8_avx2;
     kernels->softmax_s8 = ei_softmax_s8_avx2;
     kernels->softmax_s16 = ei_softmax_s16_avx2;
+    kernels->copy2d = ei_copy2d_avx2;
 }
 
 static int has_avx2(void) {

@@ -2,6 +2,7 @@
 
 #include "ops/check.h"
 #include "ops/row_boxes.h"
+#include "ops/row_runs.h"
 
 static ei_status check(const ei_node *node) {
     const ei_concat_params *p = node->params;
@@ -74,33 +75,47 @@ static void join_along_rows(const ei_bound_node *node, uint32_t axis, uint32_t b
         const ei_rows x = ei_view_rows(view);
         share.rows = (uint32_t)view->tensor->dims[axis] * unit;
         const uint32_t last = rows_before(&share, end);
-        for (uint32_t r = rows_before(&share, begin); r < last; r++) {
-            const uint32_t to = r / share.rows * share.block + share.first + r % share.rows;
-            memcpy(ei_row(&y, to), ei_row(&x, r), y.row_bytes);
+        for (uint32_t r = rows_before(&share, begin), next; r < last; r = next) {
+            // As many rows as lie behind one another: to the end of a block, or of a ring.
+            const uint32_t block = r / share.rows;
+            const uint32_t to = block * share.block + share.first + r % share.rows;
+            next = (block + 1) * share.rows < last ? (block + 1) * share.rows : last;
+            next = ei_row_run_end(&x, &x, r, next);
+            next = r + ei_row_run_end(&y, &y, to, to + (next - r)) - to;
+            memcpy(ei_row(&y, to), ei_row(&x, r), (size_t)(next - r) * y.row_bytes);
         }
     }
 }
+
+// Rows are joined in so many bytes of y at a time: all inputs write to them while they are in L1.
+#define EI_JOIN_BYTES 16384
 
 /// Joins within rows: each input gives every line of a row a piece.
 static void join_in_rows(const ei_bound_node *node, ei_copy2d_fn copy, uint32_t lines,
                          uint32_t begin, uint32_t end) {
     const ei_rows y = ei_view_rows(ei_output_view(node, 0));
-    for (uint32_t r = begin; r < end; r++) {
-        uint8_t *to = ei_row(&y, r);
+    const uint32_t most = y.row_bytes < EI_JOIN_BYTES ? EI_JOIN_BYTES / y.row_bytes : 1;
+    for (uint32_t first = begin, last; first < end; first = last) {
+        last = end - first < most ? end : first + most;
+        size_t before = 0; // bytes of a line of y
         for (uint32_t i = 0; i < node->input_count; i++) {
             const ei_rows x = ei_view_rows(ei_input_view(node, i));
-            const ei_copy2d_args args = {
-                .x = ei_row(&x, r),
-                .y = to,
-                .rows = lines,
-                .columns = x.row_bytes / lines,
-                .x_row_step = (ptrdiff_t)(x.row_bytes / lines),
-                .x_column_step = 1,
-                .y_row_step = (ptrdiff_t)(y.row_bytes / lines),
-                .element_bytes = 1,
-            };
-            copy(&args);
-            to += args.columns;
+            const size_t piece = x.row_bytes / lines;
+            for (uint32_t r = first, next; r < last; r = next) {
+                next = ei_row_run_end(&x, &y, r, last);
+                const ei_copy2d_args args = {
+                    .x = ei_row(&x, r),
+                    .y = ei_row(&y, r) + before,
+                    .rows = (size_t)(next - r) * lines,
+                    .columns = piece,
+                    .x_row_step = (ptrdiff_t)piece,
+                    .x_column_step = 1,
+                    .y_row_step = (ptrdiff_t)(y.row_bytes / lines),
+                    .element_bytes = 1,
+                };
+                copy(&args);
+            }
+            before += piece;
         }
     }
 }

@@ -1,6 +1,6 @@
 #include <inttypes.h>
-#include <string.h>
 
+#include "kernels/move/run.h"
 #include "ops/check.h"
 #include "ops/row_runs.h"
 
@@ -84,7 +84,7 @@ static ei_status run(const ei_bound_node *node, const ei_run_context *context, u
             index = index < 0 ? index + size : index;
             const size_t left = last - at;
             const size_t bytes = piece - skip < left ? piece - skip : left;
-            memcpy(to, x->base + (outer * (size_t)size + (size_t)index) * piece + skip, bytes);
+            ei_copy_run(to, x->base + (outer * (size_t)size + (size_t)index) * piece + skip, bytes);
             to += bytes;
             at += bytes;
             skip = 0;

@@ -1,8 +1,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "kernels/move/run.h"
 #include "ops/check.h"
 #include "ops/row_boxes.h"
+#include "ops/row_runs.h"
 
 enum { CONSTANT, REFLECT, SYMMETRIC, EDGE };
 
@@ -97,53 +99,106 @@ static int64_t source_row(const ei_pad_params *p, const ei_tensor_record *x,
     return row;
 }
 
-/// One line of y along the last axis, from that line of x.
-static void pad_line(const ei_pad_params *p, const ei_tensor_record *x, const ei_tensor_record *y,
-                     ei_fill_fn fill, const uint8_t *from, uint8_t *to) {
+/// Some lines of x, of width `x_width`, and as many of y.
+typedef struct ei_lines {
+    size_t count, x_width, y_width; // in elements
+    const uint8_t *x;
+    uint8_t *y;
+} ei_lines;
+
+/// The constant around each line.
+static void surround_lines(const ei_pad_params *p, const ei_kernels *kernels, size_t before,
+                           uint32_t bytes, const ei_lines *lines) {
+    if (lines->x_width == lines->y_width) {
+        memcpy(lines->y, lines->x, lines->count * lines->x_width * bytes);
+        return;
+    }
+    const ei_copy2d_args args = {
+        .x = lines->x,
+        .y = lines->y + before * bytes,
+        .rows = lines->count,
+        .columns = lines->x_width,
+        .x_row_step = (ptrdiff_t)lines->x_width,
+        .x_column_step = 1,
+        .y_row_step = (ptrdiff_t)lines->y_width,
+        .element_bytes = bytes,
+    };
+    // One call each: lines are often shorter than a call takes.
+    kernels->fill(lines->y, lines->count * lines->y_width, p->value, bytes);
+    kernels->copy2d(&args);
+}
+
+/// One line of y along the last axis, from that line of x and its elements mirrored or repeated.
+static void extend_line(const ei_pad_params *p, const ei_tensor_record *x,
+                        const ei_tensor_record *y, const uint8_t *from, uint8_t *to) {
     const uint32_t axis = y->rank - 1u;
     const size_t bytes = ei_dtype_bytes(y->dtype);
     const size_t before = (size_t)befores(p)[axis];
     const size_t inside = (size_t)x->dims[axis];
     const size_t all = (size_t)y->dims[axis];
-    memcpy(to + before * bytes, from, inside * bytes);
-    if (p->mode == CONSTANT) {
-        fill(to, before, p->value, (uint32_t)bytes);
-        fill(to + (before + inside) * bytes, all - before - inside, p->value, (uint32_t)bytes);
-        return;
-    }
-    for (size_t at = 0; at < before; at++) {
+    ei_copy_run(to + before * bytes, from, inside * bytes);
+    for (size_t at = 0; at < all; at++) {
+        if (at == before) {
+            at += inside;
+            if (at == all) {
+                break;
+            }
+        }
         const size_t reads = (size_t)source(p, x, axis, (int64_t)at);
-        memcpy(to + at * bytes, from + reads * bytes, bytes);
-    }
-    for (size_t at = before + inside; at < all; at++) {
-        const size_t reads = (size_t)source(p, x, axis, (int64_t)at);
-        memcpy(to + at * bytes, from + reads * bytes, bytes);
+        ei_copy_run(to + at * bytes, from + reads * bytes, bytes);
     }
 }
 
+/// A row that is an image line or the like: lines along its last axis, themselves padded.
 static void pad_row(const ei_pad_params *p, const ei_tensor_record *x, const ei_tensor_record *y,
-                    ei_fill_fn fill, const uint8_t *from, uint8_t *to) {
-    if (y->rank < 4) {
-        pad_line(p, x, y, fill, from, to);
-        return;
-    }
+                    const ei_kernels *kernels, const uint8_t *from, uint8_t *to) {
     const uint32_t axis = y->rank - 2u;
     const uint32_t bytes = ei_dtype_bytes(y->dtype);
-    const size_t x_width = (size_t)x->dims[axis + 1];
-    const size_t y_width = (size_t)y->dims[axis + 1];
-    const int32_t before = befores(p)[axis];
-    for (int32_t line = 0; line < y->dims[axis]; line++) {
-        uint8_t *line_to = to + (size_t)line * y_width * bytes;
-        const int64_t reads = source(p, x, axis, line);
-        if (reads < 0) {
-            fill(line_to, y_width, p->value, bytes);
-        } else if (line == before && x_width == y_width) { // all lines of x at once
-            memcpy(line_to, from, (size_t)x->dims[axis] * x_width * bytes);
-            line += x->dims[axis] - 1;
-        } else {
-            pad_line(p, x, y, fill, from + (size_t)reads * x_width * bytes, line_to);
-        }
+    const size_t before = (size_t)befores(p)[axis];
+    const size_t all = (size_t)y->dims[axis];
+    const ei_lines inside = {
+        .count = (size_t)x->dims[axis],
+        .x_width = (size_t)x->dims[axis + 1],
+        .y_width = (size_t)y->dims[axis + 1],
+        .x = from,
+        .y = to + before * (size_t)y->dims[axis + 1] * bytes,
+    };
+    const size_t line_bytes = inside.y_width * bytes;
+    if (p->mode == CONSTANT) {
+        const size_t behind = before + inside.count;
+        kernels->fill(to, before * inside.y_width, p->value, bytes);
+        surround_lines(p, kernels, (size_t)befores(p)[axis + 1], bytes, &inside);
+        kernels->fill(to + behind * line_bytes, (all - behind) * inside.y_width, p->value, bytes);
+        return;
     }
+    for (size_t line = 0; line < all; line++) {
+        if (line == before && inside.x_width == inside.y_width) { // all lines of x at once
+            memcpy(inside.y, from, inside.count * line_bytes);
+            line += inside.count - 1;
+            continue;
+        }
+        const size_t reads = (size_t)source(p, x, axis, (int64_t)line);
+        extend_line(p, x, y, from + reads * inside.x_width * bytes, to + line * line_bytes);
+    }
+}
+
+/// How many rows from r on, row `from` of x being the first that they read, lie behind one another in
+/// x and in y.
+static uint32_t rows_together(const ei_pad_params *p, const ei_tensor_record *x_tensor,
+                              const ei_tensor_record *y_tensor, const ei_rows *x, const ei_rows *y,
+                              uint32_t from, uint32_t r, uint32_t end) {
+    if (y_tensor->rank < 2) {
+        return 1;
+    }
+    const uint32_t axis = y_tensor->rank - 2u;
+    const int64_t inside = r % (uint32_t)y_tensor->dims[axis] - (int64_t)befores(p)[axis];
+    if (inside < 0 || inside >= x_tensor->dims[axis]) {
+        return 1;
+    }
+    const uint32_t left = (uint32_t)(x_tensor->dims[axis] - inside);
+    const uint32_t y_together = ei_row_run_end(y, y, r, end) - r;
+    const uint32_t count = left < y_together ? left : y_together;
+    return ei_row_run_end(x, x, from, from + count) - from;
 }
 
 static ei_status run(const ei_bound_node *node, const ei_run_context *context, uint32_t begin,
@@ -153,14 +208,29 @@ static ei_status run(const ei_bound_node *node, const ei_run_context *context, u
     const ei_tensor_record *y_tensor = ei_output_view(node, 0)->tensor;
     const ei_rows x = ei_view_rows(ei_input_view(node, 0));
     const ei_rows y = ei_view_rows(ei_output_view(node, 0));
-    const ei_fill_fn fill = context->kernels->fill;
+    const ei_kernels *kernels = context->kernels;
+    const uint32_t rank = y_tensor->rank;
     const uint32_t bytes = ei_dtype_bytes(y_tensor->dtype);
-    for (uint32_t r = begin; r < end; r++) {
+    for (uint32_t r = begin, next; r < end; r = next) {
         const int64_t from = source_row(p, x_tensor, y_tensor, r);
+        uint8_t *to = ei_row(&y, r);
+        next = r + 1;
         if (from < 0) {
-            fill(ei_row(&y, r), y.row_bytes / bytes, p->value, bytes);
+            kernels->fill(to, y.row_bytes / bytes, p->value, bytes);
+        } else if (rank >= 4) {
+            pad_row(p, x_tensor, y_tensor, kernels, ei_row(&x, (uint32_t)from), to);
+        } else if (p->mode == CONSTANT) {
+            next = r + rows_together(p, x_tensor, y_tensor, &x, &y, (uint32_t)from, r, end);
+            const ei_lines lines = {
+                .count = next - r,
+                .x_width = x.row_bytes / bytes,
+                .y_width = y.row_bytes / bytes,
+                .x = ei_row(&x, (uint32_t)from),
+                .y = to,
+            };
+            surround_lines(p, kernels, (size_t)befores(p)[rank - 1], bytes, &lines);
         } else {
-            pad_row(p, x_tensor, y_tensor, fill, ei_row(&x, (uint32_t)from), ei_row(&y, r));
+            extend_line(p, x_tensor, y_tensor, ei_row(&x, (uint32_t)from), to);
         }
     }
     return EI_OK;

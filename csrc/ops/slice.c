@@ -2,6 +2,7 @@
 
 #include "ops/check.h"
 #include "ops/row_boxes.h"
+#include "ops/row_runs.h"
 
 /// Of params: where each axis begins, and its strides.
 static const int32_t *begins(const void *params) {
@@ -61,6 +62,19 @@ static uint32_t source_row(const void *params, const ei_tensor_record *x, const 
     return row;
 }
 
+/// Up to rank 3, where rows are short: how many rows from r on, and from row `from` of x, lie at equal
+/// distances in x and in y.
+static uint32_t rows_together(const void *params, const ei_tensor_record *y_tensor,
+                              const ei_rows *x, const ei_rows *y, uint32_t from, uint32_t r,
+                              uint32_t end) {
+    const uint32_t axis = y_tensor->rank - 2u;
+    const uint32_t dim = (uint32_t)y_tensor->dims[axis];
+    const uint32_t left = ei_row_run_end(y, y, r, end) - r;
+    const uint32_t count = left < dim - r % dim ? left : dim - r % dim;
+    const int64_t last = from + (int64_t)(count - 1) * strides(params)[axis];
+    return from / x->ring == (uint32_t)last / x->ring ? count : 1;
+}
+
 static ei_status run(const ei_bound_node *node, const ei_run_context *context, uint32_t begin,
                      uint32_t end) {
     const ei_tensor_record *x_tensor = ei_input_view(node, 0)->tensor;
@@ -78,17 +92,25 @@ static ei_status run(const ei_bound_node *node, const ei_run_context *context, u
     if (rank > 0) {
         args.columns = (size_t)y_tensor->dims[rank - 1];
         args.x_column_step = args.columns == 1 ? 1 : strides(node->params)[rank - 1];
+        args.y_row_step = (ptrdiff_t)args.columns;
         first = source(node->params, rank - 1, 0);
     }
     if (rank >= 4) {
         const ptrdiff_t x_columns = x_tensor->dims[rank - 1];
         args.rows = (size_t)y_tensor->dims[rank - 2];
         args.x_row_step = args.rows == 1 ? 0 : strides(node->params)[rank - 2] * x_columns;
-        args.y_row_step = (ptrdiff_t)args.columns;
         first += source(node->params, rank - 2, 0) * (size_t)x_columns;
     }
-    for (uint32_t r = begin; r < end; r++) {
+    for (uint32_t r = begin, next; r < end; r = next) {
         const uint32_t from = source_row(node->params, x_tensor, y_tensor, r);
+        next = r + 1;
+        if (rank == 2 || rank == 3) {
+            next = r + rows_together(node->params, y_tensor, &x, &y, from, r, end);
+            args.rows = next - r;
+            args.x_row_step = args.rows == 1 ? 0
+                                             : (ptrdiff_t)strides(node->params)[rank - 2] *
+                                                   x_tensor->dims[rank - 1];
+        }
         args.x = ei_row(&x, from) + first * args.element_bytes;
         args.y = ei_row(&y, r);
         context->kernels->copy2d(&args);

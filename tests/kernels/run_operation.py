@@ -94,6 +94,13 @@ def _bands(operation: Operation, band: int) -> Iterator[tuple[int, int]]:
 
 def run_whole(operation: Operation, inputs: list[np.ndarray]) -> np.ndarray:
     """Run an operation in one step; `inputs` are the contents of its activations, in order."""
+    program, plan = plan_whole(operation)
+    given = {value.name: data for value, data in zip(program.inputs, inputs, strict=True)}
+    return _run_on_every_tier(program, plan, given)[operation.output.name]
+
+
+def plan_whole(operation: Operation) -> tuple[Program, Plan]:
+    """A program of one operation, planned as one step over whole tensors."""
     activations = _activations(operation)
     program = Program("main", activations, list(operation.outputs), [operation])
     placements = {}
@@ -105,9 +112,7 @@ def run_whole(operation: Operation, inputs: list[np.ndarray]) -> np.ndarray:
         buffers.append(Buffer(value.nbytes, 0, 0, offset, not is_output, is_output))
         offset += -(-value.nbytes // 64) * 64
     steps = [Step(0, 0, operation.output.rows)]
-    plan = Plan([operation], buffers, placements, steps, offset, 0)
-    given = {value.name: data for value, data in zip(activations, inputs, strict=True)}
-    return _run_on_every_tier(program, plan, given)[operation.output.name]
+    return program, Plan([operation], buffers, placements, steps, offset, 0)
 
 
 def run_in_place(operation: Operation, inputs: list[np.ndarray], over: int) -> np.ndarray:

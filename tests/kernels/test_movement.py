@@ -3,6 +3,7 @@ whole files: whole, and in bands over the smallest rings where they work row by 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,15 @@ from hypothesis import given, note
 
 import edgeinfer
 from edgeinfer.convert.program import Operation, Value
+from edgeinfer.convert.write import write_model
+from tests.core.guarded import checksums
 from tests.kernels.draw import ALL_DTYPES, Draw, Shape, often, seeds
 from tests.kernels.run_operation import (
     RowRange,
     all_rows,
     check_bits,
     constant,
+    plan_whole,
     run_streamed,
     run_whole,
 )
@@ -159,6 +163,58 @@ def test_transpose_of_an_image(perm: Shape, dtype: str) -> None:
     expected = x.transpose(perm).copy()
     operation = unary("transpose", x, expected, indexed("perm", perm))
     check_bits(operation, [x], expected, [all_rows(shape)], 9)
+
+
+# Around the sizes of the blocks that kernels transpose in.
+BLOCKS = (1, 2, 3, 4, 5, 7, 8, 9, 11, 15, 16, 17, 31, 32, 33, 65)
+
+
+def transpose_of_blocks(draw: Draw) -> tuple[np.ndarray, np.ndarray, Operation]:
+    """x, its transpose, and the operation that makes it; long and short axes in any order."""
+    shape = [draw.choice(BLOCKS) for _ in range(draw.integer(2, 3))]
+    for _ in range(draw.integer(0, 3)):
+        shape.insert(draw.integer(0, len(shape)), draw.choice([1, 1, 2, 3]))
+    x = draw.values(tuple(shape), draw.choice(ALL_DTYPES))
+    perm = tuple(draw.rng.permutation(x.ndim).tolist())
+    note(f"{x.shape}: {perm}")
+    expected = x.transpose(perm).copy()
+    return x, expected, unary("transpose", x, expected, indexed("perm", perm))
+
+
+@often
+@given(seeds)
+def test_transpose_in_blocks(seed: int) -> None:
+    draw = Draw(seed)
+    x, expected, operation = transpose_of_blocks(draw)
+    band = draw.choice([operation.output.rows, draw.integer(1, operation.output.rows)])
+    np.testing.assert_array_equal(run_whole(operation, [x]), expected)
+    streamed = run_streamed(operation, [x], [all_rows(x.shape)], band, spare=draw.integer(0, 1))
+    np.testing.assert_array_equal(streamed, expected)
+
+
+@pytest.mark.parametrize("edge", ["begin", "end"])
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64"])
+def test_transpose_touches_no_byte_beside_its_memory(edge: str, dtype: str, tmp_path: Path) -> None:
+    files = {}
+    for rows in BLOCKS:
+        for columns in BLOCKS:
+            x = np.zeros((rows, columns), dtype)
+            operation = unary("transpose", x, x.T, indexed("perm", (1, 0)))
+            files[f"{rows}x{columns}"] = write_model([plan_whole(operation)], {})
+    assert len(checksums(edge, files, tmp_path)) == len(files)
+
+
+def test_short_runs_touch_no_byte_beside_their_memory(tmp_path: Path) -> None:
+    files = {}
+    for width in range(1, 70):
+        x = np.zeros((1, 5, 3, width), np.int8)
+        turned = np.zeros((1, 3, 5, width), np.int8)
+        moved = unary("transpose", x, turned, indexed("perm", (0, 2, 1, 3)))
+        part = np.zeros((1, 5, 2, width), np.int8)
+        sliced = unary("slice", x, part, {**indexed("begin", (0,)), **indexed("stride", (1,) * 6)})
+        for operation in (moved, sliced, gather_operation(x, np.array([2, 0, 1]), 2, fixed=True)):
+            files[f"{operation.operator} {width}"] = write_model([plan_whole(operation)], {})
+    assert checksums("begin", files, tmp_path) == checksums("end", files, tmp_path)
 
 
 @pytest.mark.parametrize("perm", [(5, 4, 3, 2, 1, 0), (4, 2, 0, 5, 3, 1), (1, 3, 5, 0, 2, 4)])

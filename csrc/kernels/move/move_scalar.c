@@ -1,25 +1,46 @@
 #include <string.h>
 
 #include "kernels/move/move.h"
+#include "kernels/move/run.h"
 
 // A tile of a transposed copy: its lines of x and of y all stay in L1.
 #define EI_TILE 32
 
+/// Runs of contiguous bytes, one per row.
+static void copy_runs(const ei_copy2d_args *args) {
+    const ptrdiff_t bytes = (ptrdiff_t)args->element_bytes;
+    const uint8_t *x = args->x;
+    uint8_t *y = args->y;
+    const size_t line = args->columns * args->element_bytes;
+    const ptrdiff_t columns = (ptrdiff_t)args->columns;
+    if (args->x_row_step == columns && args->y_row_step == columns) {
+        memcpy(y, x, args->rows * line);
+        return;
+    }
+    const ptrdiff_t x_step = args->x_row_step * bytes;
+    const ptrdiff_t y_step = args->y_row_step * bytes;
+    for (ptrdiff_t i = 0; i < (ptrdiff_t)args->rows; i++) {
+        ei_copy_run(y + i * y_step, x + i * x_step, line);
+    }
+}
+
 #define EI_COPY_TILES(name, type)                                                                  \
     static void name(const ei_copy2d_args *args) {                                                 \
-        const type *x = args->x;                                                                   \
-        type *y = args->y;                                                                         \
+        const ptrdiff_t size = (ptrdiff_t)sizeof(type);                                            \
         const ptrdiff_t rows = (ptrdiff_t)args->rows;                                              \
         const ptrdiff_t columns = (ptrdiff_t)args->columns;                                        \
+        const ptrdiff_t step = args->x_column_step * size;                                         \
         for (ptrdiff_t i0 = 0; i0 < rows; i0 += EI_TILE) {                                         \
             const ptrdiff_t i1 = rows - i0 < EI_TILE ? rows : i0 + EI_TILE;                        \
             for (ptrdiff_t j0 = 0; j0 < columns; j0 += EI_TILE) {                                  \
                 const ptrdiff_t j1 = columns - j0 < EI_TILE ? columns : j0 + EI_TILE;              \
                 for (ptrdiff_t i = i0; i < i1; i++) {                                              \
-                    const type *from = x + i * args->x_row_step;                                   \
-                    type *to = y + i * args->y_row_step;                                           \
-                    for (ptrdiff_t j = j0; j < j1; j++) {                                          \
-                        to[j] = from[j * args->x_column_step];                                     \
+                    const uint8_t *from = (const uint8_t *)args->x + i * args->x_row_step * size;  \
+                    uint8_t *to = (uint8_t *)args->y + i * args->y_row_step * size;                \
+                    _Pragma("GCC unroll 4") for (ptrdiff_t j = j0; j < j1; j++) {                  \
+                        type element;                                                              \
+                        memcpy(&element, from + j * step, sizeof element);                         \
+                        memcpy(to + j * size, &element, sizeof element);                           \
                     }                                                                              \
                 }                                                                                  \
             }                                                                                      \
@@ -31,24 +52,9 @@ EI_COPY_TILES(copy_tiles_b2, uint16_t)
 EI_COPY_TILES(copy_tiles_b4, uint32_t)
 EI_COPY_TILES(copy_tiles_b8, uint64_t)
 
-static void copy_lines(const ei_copy2d_args *args) {
-    const ptrdiff_t bytes = (ptrdiff_t)args->element_bytes;
-    const uint8_t *x = args->x;
-    uint8_t *y = args->y;
-    const size_t line = args->columns * args->element_bytes;
-    const ptrdiff_t columns = (ptrdiff_t)args->columns;
-    if (args->x_row_step == columns && args->y_row_step == columns) {
-        memcpy(y, x, args->rows * line);
-        return;
-    }
-    for (ptrdiff_t i = 0; i < (ptrdiff_t)args->rows; i++) {
-        memcpy(y + i * args->y_row_step * bytes, x + i * args->x_row_step * bytes, line);
-    }
-}
-
 void ei_copy2d_scalar(const ei_copy2d_args *args) {
     if (args->x_column_step == 1) {
-        copy_lines(args);
+        copy_runs(args);
     } else if (args->element_bytes == 1) {
         copy_tiles_b1(args);
     } else if (args->element_bytes == 2) {
@@ -65,10 +71,20 @@ void ei_fill_scalar(void *y, size_t count, int64_t value, uint32_t element_bytes
         memset(y, (int)(value & 0xff), count);
         return;
     }
-    uint8_t *out = y;
-    for (size_t i = 0; i < count; i++) {
-        memcpy(out + i * element_bytes, &value, element_bytes); // little-endian: the low bytes
+    // Eight bytes at a time: 0x0001000100010001 times 2 bytes repeats them.
+    uint64_t word = (uint64_t)value;
+    if (element_bytes == 2) {
+        word = (word & 0xffff) * 0x0001000100010001;
+    } else if (element_bytes == 4) {
+        word = (word & 0xffffffff) * 0x0000000100000001;
     }
+    uint8_t *out = y;
+    size_t left = count * element_bytes;
+    for (; left >= sizeof word; left -= sizeof word) {
+        memcpy(out, &word, sizeof word);
+        out += sizeof word;
+    }
+    memcpy(out, &word, left); // little-endian, as all of the library
 }
 
 void ei_take_scalar(const uint8_t *x, uint8_t *y, const int32_t *index, size_t count,
@@ -80,6 +96,6 @@ void ei_take_scalar(const uint8_t *x, uint8_t *y, const int32_t *index, size_t c
         return;
     }
     for (size_t i = 0; i < count; i++) {
-        memcpy(y + i * pixel_bytes, x + (size_t)index[i] * pixel_bytes, pixel_bytes);
+        ei_copy_run(y + i * pixel_bytes, x + (size_t)index[i] * pixel_bytes, pixel_bytes);
     }
 }
