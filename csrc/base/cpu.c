@@ -37,6 +37,7 @@ static uint32_t detect(void) {
     if ((saved & zmm) == zmm && (b & avx512) == avx512) {
         found |= EI_CPU_AVX512;
         found |= (c & (1u << 11)) != 0 ? EI_CPU_AVX512VNNI : 0;
+        found |= (c & (1u << 1)) != 0 ? EI_CPU_AVX512VBMI : 0;
     }
     if (subleaves >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) {
         found |= (a & (1u << 4)) != 0 ? EI_CPU_AVXVNNI : 0;

@@ -14,6 +14,7 @@ enum ei_cpu_feature {
     EI_CPU_AVXVNNI = 1 << 4,
     EI_CPU_AVX512 = 1 << 5, // F, BW, DQ and VL
     EI_CPU_AVX512VNNI = 1 << 6,
+    EI_CPU_AVX512VBMI = 1 << 7,
     // ARM
     EI_CPU_NEON = 1 << 16,
     EI_CPU_CRC32 = 1 << 17,

@@ -83,6 +83,7 @@ static void fill_avx2(ei_kernels *kernels) {
     kernels->minimum_u8 = ei_minimum_u8_avx2;
     kernels->minimum_s16 = ei_minimum_s16_avx2;
     kernels->minimum_s32 = ei_minimum_s32_avx2;
+    kernels->lut16_s16 = ei_lut16_s16_avx2;
     kernels->quantize_s8 = ei_quantize_s8_avx2;
     kernels->quantize_u8 = ei_quantize_u8_avx2;
     kernels->quantize_s16 = ei_quantize_s16_avx2;
@@ -129,6 +130,9 @@ static void fill_avx512vnni(ei_kernels *kernels) {
     kernels->fully_connected_s8_s8c = ei_fully_connected_s8_s8c_avx512vnni;
     kernels->batch_matmul_s8_s8 = ei_batch_matmul_s8_s8_avx512vnni;
     kernels->add_s16 = ei_add_s16_avx512vnni;
+    if ((ei_cpu_features() & EI_CPU_AVX512VBMI) != 0) {
+        kernels->lut8_b1 = ei_lut8_b1_avx512vnni;
+    }
 }
 
 static int has_avx512vnni(void) {

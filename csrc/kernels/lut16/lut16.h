@@ -12,4 +12,6 @@ typedef void (*ei_lut16_fn)(const int16_t *x, const int16_t *table, int16_t *y, 
 
 void ei_lut16_s16_scalar(const int16_t *x, const int16_t *table, int16_t *y, size_t count);
 
+void ei_lut16_s16_avx2(const int16_t *x, const int16_t *table, int16_t *y, size_t count);
+
 #endif

@@ -1,9 +1,5 @@
-#include "kernels/lut16/lut16.h"
+#include "kernels/lut16/lut16_blocks.h"
 
 void ei_lut16_s16_scalar(const int16_t *x, const int16_t *table, int16_t *y, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        const int16_t *entry = table + 256 + (x[i] >> 7);
-        const int32_t slope = entry[1] - entry[0];
-        y[i] = (int16_t)(entry[0] + ((slope * (x[i] & 127) + 64) >> 7));
-    }
+    ei_unary_in_blocks(x, sizeof *x, y, sizeof *y, count, ei_lut16_blocks, table);
 }

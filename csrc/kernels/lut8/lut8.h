@@ -15,4 +15,7 @@ void ei_lut8_b2_scalar(const uint8_t *x, const void *table, void *y, size_t coun
 void ei_lut8_b4_scalar(const uint8_t *x, const void *table, void *y, size_t count);
 void ei_lut8_b8_scalar(const uint8_t *x, const void *table, void *y, size_t count);
 
+/// On CPUs that have AVX-512 VBMI too.
+void ei_lut8_b1_avx512vnni(const uint8_t *x, const void *table, void *y, size_t count);
+
 #endif
