@@ -28,4 +28,7 @@ void ei_argmax_s16_scalar(const ei_argmax_args *args);
 void ei_argmax_s32_scalar(const ei_argmax_args *args);
 void ei_argmax_f32_scalar(const ei_argmax_args *args);
 
+void ei_argmax_s8_avx2(const ei_argmax_args *args);
+void ei_argmax_u8_avx2(const ei_argmax_args *args);
+
 #endif
