@@ -114,6 +114,7 @@ static int has_avx2(void) {
 #if EI_TIER_AVXVNNI
 static void fill_avxvnni(ei_kernels *kernels) {
     kernels->conv2d_s8_s8c = ei_conv2d_s8_s8c_avxvnni;
+    kernels->depthwise_conv2d_s8_s8c = ei_depthwise_conv2d_s8_s8c_avxvnni;
     kernels->fully_connected_s8_s8c = ei_fully_connected_s8_s8c_avxvnni;
 }
 

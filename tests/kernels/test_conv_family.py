@@ -176,6 +176,15 @@ def test_depthwise_conv2d(seed: int) -> None:
     check_depthwise_conv2d(draw, window, q, draw.choice(CHANNELS), multiplier)
 
 
+@often
+@given(seeds)
+def test_depthwise_conv2d_of_many_channels(seed: int) -> None:
+    draw = Draw(seed)
+    window, q, multiplier = draw_window(draw), draw_quantization(draw), draw.choice([1, 1, 1, 4])
+    channels = draw.choice([24, 32, 40, 48, 64, 72, 88, 96, 128, 130, 144, 200])
+    check_depthwise_conv2d(draw, window, q, channels, multiplier)
+
+
 @pytest.mark.parametrize(
     ("window", "channels", "multiplier"),
     [
@@ -192,6 +201,15 @@ def test_depthwise_conv2d(seed: int) -> None:
         pytest.param(big_window((7, 300), (3, 3), pad=1), 8, 1, id="two pixels in 16 bytes"),
         pytest.param(big_window((9, 150), (3, 5), 2, pad=2), 8, 1, id="the same at stride 2"),
         pytest.param(big_window((4, 9), (3, 3), 4, pad=1), 4, 1, id="16 bytes apart"),
+        pytest.param(big_window((5, 21), (3, 3), pad=1), 144, 1, id="units across pixels"),
+        pytest.param(big_window((7, 23), (5, 5), pad=2), 40, 1, id="the same, five rows"),
+        pytest.param(big_window((7, 23), (3, 3), 2, pad=1), 24, 1, id="three pixels to a unit"),
+        pytest.param(big_window((9, 33), (3, 3), 2, pad=1), 16, 1, id="every second pixel"),
+        pytest.param(big_window((9, 34), (3, 3), 2), 32, 1, id="the same, to the last byte"),
+        pytest.param(big_window((6, 19), (3, 3), 2, pad=1), 240, 1, id="a narrow last block"),
+        pytest.param(big_window((19, 6), (6, 3), pad=3), 64, 1, id="six rows"),
+        pytest.param(big_window((19, 6), (8, 2), pad=3), 64, 1, id="eight rows"),
+        pytest.param(big_window((25, 10), (10, 4), 2, pad=4), 1, 64, id="all of one channel"),
     ],
 )
 def test_depthwise_conv2d_beyond_the_blocks_of_tiers(

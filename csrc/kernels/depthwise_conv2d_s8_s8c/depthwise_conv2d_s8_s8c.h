@@ -30,6 +30,8 @@ void ei_depthwise_conv2d_s8_s8c_scalar(const ei_depthwise_conv2d_s8_s8c_args *ar
                                        uint32_t end);
 void ei_depthwise_conv2d_s8_s8c_avx2(const ei_depthwise_conv2d_s8_s8c_args *args, uint32_t begin,
                                      uint32_t end);
+void ei_depthwise_conv2d_s8_s8c_avxvnni(const ei_depthwise_conv2d_s8_s8c_args *args, uint32_t begin,
+                                        uint32_t end);
 void ei_depthwise_conv2d_s8_s8c_avx512vnni(const ei_depthwise_conv2d_s8_s8c_args *args,
                                            uint32_t begin, uint32_t end);
 
