@@ -1,16 +1,20 @@
 """Time edgeinfer against the runtimes that are installed, in turn, on one pinned core.
 
-    python tools/bench_peers.py kws.tflite resnet50 --json results.json
+    python tools/bench_peers.py kws.tflite resnet50 --json results.json --plot results.svg
 
-`resnet50` and `mobilenet_v2_onnx` are built on the spot (tools/reference_models.py). A .tflite
-model also runs on LiteRT, and on onnxruntime when an .onnx file of the same name lies beside it; an
-.onnx model runs on onnxruntime. One thread each. Clocks differ from moment to moment and from
-machine to machine, ratios much less: runtimes take turns of a few milliseconds, a ratio is made of
-neighbouring turns, and what is printed is the median over all of them.
+`resnet50` and `mobilenet_v2_onnx` are built on the spot (tools/reference_models.py). LiteRT runs a
+.tflite model, onnxruntime an .onnx one (for a .tflite model the .onnx of the same name beside it),
+OpenVINO both, ncnn the .param of the same name: built models get one (tools/ncnn_model.py), for
+others ncnn has no quantised form. A runtime that is missing, or that refuses a model, is left out,
+and a line says why.
 
-edgeinfer's time is that of ei_session_run, called through cffi on the session's own buffers;
-LiteRT's that of invoke(), onnxruntime's that of run(). The peak is what this core's int8
-instruction can do (tools/peak_int8.c, which needs a C compiler).
+Clocks differ from moment to moment and from machine to machine, ratios much less: runtimes take
+turns of a few milliseconds, a ratio is made of neighbouring turns, and what is printed is the
+median over all of them. Below 1 edgeinfer is faster. p99 is that of single runs.
+
+edgeinfer's time is that of ei_session_run, called through cffi on the session's own buffers; the
+peers' that of their cheapest call (tools/peers.py). The peak is what this core's int8 instruction
+can do (tools/peak_int8.c, which needs a C compiler). Loading and memory: tools/load_cost.py.
 """
 
 from __future__ import annotations
@@ -28,32 +32,45 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import edgeinfer
 from edgeinfer._ffi import check, ffi, lib
+from edgeinfer.cli.arguments import positive_int, positive_seconds
+from edgeinfer.cli.step_costs import count_macs
 from edgeinfer.cli.text import format_table
 from edgeinfer.convert import convert
-from edgeinfer.convert.program import Operation, Program
+from edgeinfer.convert.read import read_model
 from edgeinfer.errors import EdgeInferError
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from tools.compare import (  # noqa: E402
-    Difference,
-    LiteRT,
-    OnnxRuntime,
-    Peer,
-    compare,
-    differences_of,
-    random_feeds,
+from tools.compare import Difference, compare, differences_of, random_feeds  # noqa: E402
+from tools.peers import PEERS, Ncnn, Peer  # noqa: E402
+from tools.plot_peers import plot_results  # noqa: E402
+from tools.reference_models import (  # noqa: E402
+    REFERENCE_MODELS,
+    build_ncnn_model,
+    build_reference_model,
+    random_images,
 )
-from tools.reference_models import REFERENCE_MODELS, build_reference_model  # noqa: E402
 
 _TURN_SECONDS = 0.004
 _COMPARED_INPUTS = 4
-_CONVOLUTIONS = ("conv2d", "depthwise_conv2d")
+_SINGLE_RUNS = 2000
+_SINGLE_RUN_SECONDS = 1.0
+_EXTRA_BYTES = 1 << 20  # what edgeinfer may take beside the file and the plan
+
+
+@dataclass
+class LoadCost:
+    """Loading one model: median milliseconds, resident bytes, and the bound where there is one."""
+
+    load_ms: float
+    rss_bytes: float
+    bound_bytes: int | None = None
 
 
 @dataclass
@@ -62,90 +79,118 @@ class Result:
 
     model: str
     tier: str
+    threads: int
     mmac: float
-    us: float = math.nan
+    p50_us: float = math.nan
+    p99_us: float = math.nan
     peers_us: dict[str, float] = field(default_factory=dict)
     ratios: dict[str, float] = field(default_factory=dict)
     differences: dict[str, str] = field(default_factory=dict)
+    loads: dict[str, LoadCost] = field(default_factory=dict)
 
     @property
     def gmacs(self) -> float:
         """GMAC/s."""
-        return self.mmac / self.us * 1e3
+        return self.mmac / self.p50_us * 1e3
 
-
-def count_macs(program: Program) -> int:
-    """Multiplications of convolutions and fully connected layers."""
-    return sum(_macs(operation) for operation in program.operations)
-
-
-def _macs(operation: Operation) -> int:
-    outputs = math.prod(operation.output.shape)
-    if operation.operator in _CONVOLUTIONS:
-        params = operation.params
-        taps = int(params["kernel_h"]) * int(params["kernel_w"])
-        if operation.operator == "depthwise_conv2d":
-            return outputs * taps
-        return outputs * taps * operation.inputs[0].shape[3] // int(params["groups"])
-    if operation.operator == "fully_connected":
-        return outputs * operation.inputs[0].shape[-1]
-    return 0
+    @property
+    def best_peer(self) -> str | None:
+        """The fastest one."""
+        return max(self.ratios, key=self.ratios.__getitem__, default=None)
 
 
 def find_model(model: str, cache: Path) -> Path:
     """The file of a name or path given on the command line."""
-    return build_reference_model(model, cache) if model in REFERENCE_MODELS else Path(model)
+    if model not in REFERENCE_MODELS:
+        return Path(model)
+    if _is_installed("ncnn"):
+        build_ncnn_model(model, cache)
+    return build_reference_model(model, cache)
 
 
-def find_peers(path: Path) -> list[Peer]:
-    """The installed runtimes that can run this model."""
-    peers: list[Peer] = []
-    onnx = path.with_suffix(".onnx")
-    for source, make in ((path, LiteRT), (onnx, OnnxRuntime)):
-        if source.exists() and (source.suffix == ".onnx") == (make is OnnxRuntime):
-            try:
-                peers.append(make(source.read_bytes()))
-            except ImportError:
-                print(f"{source.name}: {make.__name__} is not installed", file=sys.stderr)
+def _is_installed(module: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(module) is not None
+
+
+def peer_files(path: Path) -> dict[str, Path]:
+    """The file that each runtime reads this model from, of those that can."""
+    files = {}
+    for runtime, (_, suffix) in PEERS.items():
+        file = path.with_suffix(suffix) if suffix else path
+        if file.exists():
+            files[runtime] = file
+    return files
+
+
+def load_peers(path: Path, feed: list[np.ndarray], threads: int) -> dict[str, Peer]:
+    """The installed runtimes that can run this model, having run it once."""
+    peers: dict[str, Peer] = {}
+    for runtime, file in peer_files(path).items():
+        try:
+            peer = PEERS[runtime][0](file, threads=threads)
+            peer.run(feed)
+        except ImportError:
+            print(f"{path.stem}: {runtime} is not installed", file=sys.stderr)
+        except Exception as error:  # whatever a runtime raises for a model that it does not take
+            print(f"{path.stem}: {runtime} cannot run it: {error}", file=sys.stderr)
+        else:
+            peers[runtime] = peer
     return peers
 
 
-def measure(path: Path, tier: str | None, seconds: float) -> Result:
+def measure(path: Path, args: argparse.Namespace, folder: Path) -> Result:
     """Time one model."""
-    conversion = convert(path)
-    model = edgeinfer.load(conversion.data, tier=tier)
-    feed = next(random_feeds(model.inputs, 1, seed=0))
-    peers = find_peers(path)
-    differences = {peer.name: _difference(model, peer, conversion.data) for peer in peers}
-    for peer in peers:
+    edge = folder / f"{path.stem}.edge"
+    convert(path).save(edge)
+    model = edgeinfer.load(edge, tier=args.tier, threads=args.threads)
+    feed, *others = _feeds(path, model)
+    peers = load_peers(path, feed, args.threads)
+    macs = count_macs(read_model(edge.read_bytes()).programs[0])
+    result = Result(path.stem, model.tier, args.threads, macs / 1e6)
+    for name, peer in peers.items():
+        result.differences[name] = _difference(model, peer, others, edge.read_bytes())
         peer.run(feed)
     session = model.session()
     _fill_inputs(session, feed)
     # Bound beforehand: what Python adds to a call of microseconds is not what is measured here.
     run = partial(lib().ei_session_run, session._session, ffi.NULL, ffi.NULL)
     check(run())
-    turns: list[Callable[[], object]] = [run, *(p.invoke for p in peers)]
-    times = _in_turn(turns, seconds)
-    result = Result(path.stem, model.tier, count_macs(conversion.programs[0]) / 1e6)
-    result.us = float(np.median(times[0]))
-    result.differences = differences
-    for peer, theirs in zip(peers, times[1:], strict=True):
-        result.peers_us[peer.name] = float(np.median(theirs))
-        result.ratios[peer.name] = float(np.median(np.divide(times[0], theirs)))
+    turns: list[Callable[[], object]] = [run, *(p.invoke for p in peers.values())]
+    times = _in_turn(turns, args.seconds)
+    result.p50_us = float(np.median(times[0]))
+    result.p99_us = float(np.percentile(_single_runs(run), 99))
+    for name, theirs in zip(peers, times[1:], strict=True):
+        result.peers_us[name] = float(np.median(theirs))
+        result.ratios[name] = float(np.median(np.divide(times[0], theirs)))
+    if not args.no_load:
+        result.loads = _load_costs(path, edge, feed, model.plan, list(peers), args.threads)
     return result
 
 
-def _difference(model: edgeinfer.Model, peer: Peer, edge: bytes) -> str:
+def _feeds(path: Path, model: edgeinfer.Model) -> list[list[np.ndarray]]:
+    """Inputs: one to time with, others to compare results on."""
+    if path.stem in REFERENCE_MODELS:  # what they were calibrated for
+        return [[image] for image in random_images(1 + _COMPARED_INPUTS, seed=77)]
+    return list(random_feeds(model.inputs, 1 + _COMPARED_INPUTS, seed=0))
+
+
+def _difference(
+    model: edgeinfer.Model, peer: Peer, feeds: list[list[np.ndarray]], edge: bytes
+) -> str:
     """How far the outputs are from the peer's: a fast wrong answer is worth nothing."""
-    feeds = random_feeds(model.inputs, _COMPARED_INPUTS, seed=1)
-    return "; ".join(map(_describe, compare(model, peer, feeds, differences_of(edge))))
+    found = compare(model, peer, iter(feeds), differences_of(edge))
+    own = ", having quantised the network its own way" if isinstance(peer, Ncnn) else ""
+    return "; ".join(map(_describe, found)) + own
 
 
 def _describe(found: Difference) -> str:
     unit = "of the value's unit" if found.step is None else "quantised steps"
+    top1 = f", same top-1 in {found.same_top1} of {found.rows}" if found.rows else ""
     return (
-        f"{found.differ} of {found.values} values differ, by at most {found.largest:.4g} {unit}, "
-        f"same top-1 in {found.same_top1} of {found.rows}"
+        f"{found.differ} of {found.values} values differ, by at most {found.largest:.4g} {unit}"
+        f"{top1}"
     )
 
 
@@ -167,11 +212,49 @@ def _in_turn(turns: list[Callable[[], object]], seconds: float) -> list[list[flo
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(times[0]) < 5:
         for turn, count, taken in zip(turns, counts, times, strict=True):
+            turn()  # the caches are still another runtime's
             start = time.perf_counter()
             for _ in range(count):
                 turn()
             taken.append((time.perf_counter() - start) / count * 1e6)
     return times
+
+
+def _single_runs(run: Callable[[], object]) -> list[float]:
+    """Microseconds of runs that are timed one by one."""
+    times: list[float] = []
+    end = time.perf_counter() + _SINGLE_RUN_SECONDS
+    while len(times) < _SINGLE_RUNS and time.perf_counter() < end:
+        start = time.perf_counter()
+        run()
+        times.append((time.perf_counter() - start) * 1e6)
+    return times
+
+
+def _load_costs(
+    path: Path,
+    edge: Path,
+    feed: list[np.ndarray],
+    plan: Any,
+    peers: list[str],
+    threads: int,
+) -> dict[str, LoadCost]:
+    """What tools/load_cost.py finds, for edgeinfer and each peer, in a process for each."""
+    inputs = edge.with_suffix(".npz")
+    np.savez(inputs, *feed)
+    files = {"edgeinfer": edge} | {name: peer_files(path)[name] for name in peers}
+    costs = {}
+    for runtime, file in files.items():
+        command = [sys.executable, str(ROOT / "tools" / "load_cost.py"), runtime, str(file)]
+        command += ["--inputs", str(inputs), "--threads", str(threads)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            print(f"{path.stem}: loading with {runtime} failed: {done.stderr}", file=sys.stderr)
+            continue
+        costs[runtime] = LoadCost(**json.loads(done.stdout.splitlines()[-1]))
+    if "edgeinfer" in costs:
+        costs["edgeinfer"].bound_bytes = edge.stat().st_size + plan.session_bytes + _EXTRA_BYTES
+    return costs
 
 
 def measure_peak() -> float | None:
@@ -189,62 +272,100 @@ def measure_peak() -> float | None:
 
 
 def print_results(results: list[Result], peak: float | None) -> None:
-    """As a table."""
-    names = sorted({name for result in results for name in result.peers_us})
-    header = ["model", "MMAC", "edgeinfer us", "GMAC/s", "% of peak"]
-    header += [cell for name in names for cell in (f"{name} us", "ratio")]
+    """As tables: speed, then loading, then how far the results are from each other."""
+    names = [name for name in PEERS if any(name in r.peers_us for r in results)]
+    header = ["model", "MMAC", "p50 µs", "p99 µs", "GMAC/s", "% of peak"]
+    header += [cell for name in names for cell in (f"{name} µs", "ratio")]
+    header += ["to the best"]
     rows = []
     for r in results:
-        share = f"{100 * r.gmacs / peak:.0f}" if peak else "-"
-        row = [r.model, f"{r.mmac:.2f}", f"{r.us:.1f}", f"{r.gmacs:.1f}", share]
+        share = f"{100 * r.gmacs / peak / r.threads:.0f}" if peak else "-"
+        row = [r.model, f"{r.mmac:,.2f}", f"{r.p50_us:,.1f}", f"{r.p99_us:,.1f}"]
+        row += [f"{r.gmacs:.1f}", share]
         for name in names:
             known = name in r.peers_us
-            row += [f"{r.peers_us[name]:.1f}", f"{r.ratios[name]:.2f}"] if known else ["-", "-"]
-        rows.append(row)
-    print(format_table(header, rows))
+            row += [f"{r.peers_us[name]:,.1f}", f"{r.ratios[name]:.2f}"] if known else ["-", "-"]
+        best = r.best_peer
+        rows.append([*row, f"{r.ratios[best]:.2f} {best}" if best else "-"])
+    print(format_table(header, rows, right=range(1, len(header) - 1)))
     print()
+    _print_loads(results, names)
     for r in results:
         for name, difference in r.differences.items():
             print(f"{r.model} against {name}: {difference}")
     measured = f"{peak:.1f} GMAC/s" if peak else "not measured"
-    print(f"\ntier {results[0].tier}, peak of this core: {measured}")
+    threads = results[0].threads
+    print(f"\ntier {results[0].tier}, threads {threads}, peak of this core: {measured}")
+
+
+def _print_loads(results: list[Result], names: list[str]) -> None:
+    if not any(r.loads for r in results):
+        return
+    header = ["model"]
+    header += [f"{name} ms" for name in ("edgeinfer", *names)]
+    header += ["edgeinfer KiB", "bound KiB", *(f"{name} KiB" for name in names)]
+    rows = []
+    for r in results:
+        costs = [r.loads.get(name) for name in ("edgeinfer", *names)]
+        row = [r.model, *(f"{cost.load_ms:.3f}" if cost else "-" for cost in costs)]
+        memory = [f"{cost.rss_bytes / 1024:,.0f}" if cost else "-" for cost in costs]
+        bound = costs[0].bound_bytes if costs[0] else None
+        memory.insert(1, f"{bound / 1024:,.0f}" if bound else "-")
+        rows.append(row + memory)
+    print("loading, and the memory that the process grows by (load and one run):")
+    print(format_table(header, rows, right=range(1, len(header))), end="\n\n")
 
 
 def main() -> None:
     """Parse arguments, measure, print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         "models",
         nargs="+",
         metavar="MODEL",
         help=f".tflite or .onnx file, or one of {', '.join(REFERENCE_MODELS)}",
     )
+    parser.add_argument("--tier", help="kernel tier; default: the fastest")
+    parser.add_argument("--threads", type=positive_int, default=1, help="of every runtime")
+    parser.add_argument(
+        "--seconds", type=positive_seconds, default=3.0, help="per model (default 3)"
+    )
+    parser.add_argument(
+        "--core", type=int, help="first core to pin to, one for each thread; default: the last ones"
+    )
+    parser.add_argument("--no-load", action="store_true", help="leave out loading and memory")
     parser.add_argument(
         "--cache",
         type=Path,
         metavar="FOLDER",
         help="where built models are kept; default: nowhere, they are made again each time",
     )
-    parser.add_argument("--tier", help="kernel tier; default: the fastest")
-    parser.add_argument("--seconds", type=float, default=3.0, help="per model (default 3)")
-    parser.add_argument("--core", type=int, help="core to pin to; default: the last one")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help="draw the times as .svg or .png; needs matplotlib"
+    )
     args = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0)) if args.core is None else args.core})
+        cores = sorted(os.sched_getaffinity(0))
+        first = len(cores) - args.threads if args.core is None else cores.index(args.core)
+        os.sched_setaffinity(0, set(cores[max(first, 0) :][: args.threads]))
     peak = measure_peak()
     results = []
     with tempfile.TemporaryDirectory() as temporary:
         for model in args.models:
             path = find_model(model, args.cache or Path(temporary))
             try:
-                results.append(measure(path, args.tier, args.seconds))
+                results.append(measure(path, args, Path(temporary)))
             except (EdgeInferError, OSError) as error:
                 raise SystemExit(f"bench_peers: {model}: {error}") from error
     print_results(results, peak)
+    content = {"peak_gmacs": peak, "models": [asdict(result) for result in results]}
     if args.json:
-        content = {"peak_gmacs": peak, "models": [asdict(result) for result in results]}
         args.json.write_text(json.dumps(content, indent=2) + "\n")
+    if args.plot:
+        plot_results(content, args.plot)
 
 
 if __name__ == "__main__":

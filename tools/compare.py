@@ -21,7 +21,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -34,76 +34,12 @@ from edgeinfer.convert.read import read_model
 from edgeinfer.errors import EdgeInferError
 from edgeinfer.session import TensorInfo
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from tools.peers import LiteRT, OnnxRuntime, Peer
+
 Feed = dict[str, np.ndarray]
 
 _MOVES = ("copy", "reshape", "slice", "transpose")  # they leave values as they are
-
-
-class Peer(Protocol):
-    """A runtime that edgeinfer is held against."""
-
-    name: str
-
-    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Outputs in the model's order."""
-        ...
-
-    def invoke(self) -> None:
-        """Run again on the inputs of the last run."""
-        ...
-
-
-class LiteRT:
-    """LiteRT's interpreter, one thread."""
-
-    def __init__(self, model: bytes, *, delegate: bool = True) -> None:
-        from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-        kind = OpResolverType.AUTO if delegate else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-        self.name = "LiteRT (XNNPACK)" if delegate else "LiteRT (builtin)"
-        self._interpreter = Interpreter(
-            model_content=model, num_threads=1, experimental_op_resolver_type=kind
-        )
-        self._interpreter.allocate_tensors()
-        self._inputs = [d["index"] for d in self._interpreter.get_input_details()]
-        self._outputs = [d["index"] for d in self._interpreter.get_output_details()]
-
-    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Outputs in the model's order."""
-        for index, array in zip(self._inputs, inputs, strict=True):
-            self._interpreter.set_tensor(index, array)
-        self._interpreter.invoke()
-        return [self._interpreter.get_tensor(index) for index in self._outputs]
-
-    def invoke(self) -> None:
-        """Run again on the inputs of the last run."""
-        self._interpreter.invoke()
-
-
-class OnnxRuntime:
-    """onnxruntime on the CPU, one thread, default optimisations."""
-
-    name = "onnxruntime"
-
-    def __init__(self, model: bytes) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(
-            model, options, providers=["CPUExecutionProvider"]
-        )
-        self._names = [i.name for i in self._session.get_inputs()]
-
-    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Outputs in the model's order."""
-        self._last = dict(zip(self._names, inputs, strict=True))
-        return list(self._session.run(None, self._last))
-
-    def invoke(self) -> None:
-        """Run again on the inputs of the last run."""
-        self._session.run(None, self._last)
 
 
 def peer_for(path: Path, *, delegate: bool = True) -> Peer:

@@ -196,3 +196,19 @@ def build_reference_model(name: str, folder: Path, seed: int = 0) -> Path:
         )
         os.replace(made, target)
     return target
+
+
+def build_ncnn_model(name: str, folder: Path, seed: int = 0) -> Path:
+    """The same network, quantised on the same images, as folder/<name>.param and .bin for ncnn."""
+    from tools.ncnn_model import write_ncnn_int8
+
+    target = folder / f"{name}.param"
+    if not target.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        images = random_images(_CALIBRATION_IMAGES, seed + 1)
+        with tempfile.TemporaryDirectory(dir=folder) as work:
+            made = Path(work) / target.name
+            write_ncnn_int8(build_float_model(name, seed), images, made)
+            os.replace(made.with_suffix(".bin"), target.with_suffix(".bin"))
+            os.replace(made, target)
+    return target

@@ -22,7 +22,7 @@ _SHARED_KERNELS = {
     "concat": ("copy2d",),
     "copy": (),
     "gather": (),
-    "pad": ("fill",),
+    "pad": ("copy2d", "fill"),
     "requantize": ("dequantize_{x}", "quantize_{y}"),
     "resize_nearest": ("take",),
     "slice": ("copy2d",),

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import edgeinfer
+from edgeinfer.cli.step_costs import count_macs
 from edgeinfer.convert import convert
+from edgeinfer.convert.read import read_model
 from tests.requirements import require_module
-from tools.bench_peers import count_macs
 from tools.compare import OnnxRuntime
 from tools.reference_models import (
     REFERENCE_MODELS,
@@ -42,7 +43,7 @@ def test_a_quantised_reference_model_gives_what_onnxruntime_gives(tmp_path: Path
     path = build_reference_model("mobilenet_v2_onnx", tmp_path)
     assert list(tmp_path.iterdir()) == [path]
     conversion = convert(path)
-    assert round(count_macs(conversion.programs[0]) / 1e6) == 301
+    assert round(count_macs(read_model(conversion.data).programs[0]) / 1e6) == 301
     peer = OnnxRuntime(path.read_bytes())
     with edgeinfer.load(conversion.data) as model:
         for image in random_images(2, seed=9):
