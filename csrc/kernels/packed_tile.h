@@ -21,6 +21,13 @@
 #define EI_TILE_K        4  // consecutive values of K in a group
 #define EI_TILE_BYTES    (EI_TILE_CHANNELS * EI_TILE_K)
 
+/// Weights that a later layer reads, to be brought closer while this one is computed: a hint, of which
+/// results never depend. NULL and 0 where there are none.
+typedef struct ei_weights_hint {
+    const int8_t *weights;
+    size_t bytes;
+} ei_weights_hint;
+
 /// Bytes of one tile of channels over a segment of `length` values.
 static inline size_t ei_segment_bytes(size_t length) {
     return (length + EI_TILE_K - 1) / EI_TILE_K * EI_TILE_BYTES;

@@ -82,7 +82,8 @@ static inline ei_rows ei_view_rows(const ei_view *view) {
 /// What a band needs and gets besides the node.
 typedef struct ei_run_context {
     const ei_kernels *kernels;
-    uint8_t *scratch; // the program's scratch_bytes
+    uint8_t *scratch;               // the program's scratch_bytes
+    const ei_bound_node *nodes_end; // behind the last node; they are in the order in which they run
 } ei_run_context;
 
 /// Rows [begin, end) of an input.

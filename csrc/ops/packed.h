@@ -2,6 +2,7 @@
 #ifndef EI_OPS_PACKED_H
 #define EI_OPS_PACKED_H
 
+#include "kernels/packed_tile.h"
 #include "ops/op.h"
 
 /// A packed matrix: per group, `channels` output channels (rounded up to 16) by `segments` runs of
@@ -20,5 +21,8 @@ ei_status ei_check_packed(const ei_node *node, const ei_packed_shape *shape);
 /// dtype of x, all equal (a tier may read any of them for any tap).
 ei_status ei_check_zero_row(const ei_node *node, uint32_t input, uint32_t x_dtype,
                             uint64_t elements);
+
+/// Weights, or what else is constant, large and operand 1, of one of the nodes that follow.
+ei_weights_hint ei_later_weights(const ei_bound_node *node, const ei_run_context *context);
 
 #endif

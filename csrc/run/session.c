@@ -216,7 +216,9 @@ static inline __attribute__((always_inline)) ei_status walk(const ei_session *se
     const ei_model *model = session->model;
     const ei_program_record *program = session->program;
     const ei_step_record *steps = model->steps + program->first_step;
-    const ei_run_context context = {.kernels = session->kernels, .scratch = session->scratch};
+    const ei_run_context context = {.kernels = session->kernels,
+                                    .scratch = session->scratch,
+                                    .nodes_end = session->nodes + program->node_count};
     if (ticks != NULL) {
         *ticks++ = ei_ticks();
     }

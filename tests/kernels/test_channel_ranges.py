@@ -76,7 +76,13 @@ def kernels(repo_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Kernel
     library = folder / "kernels.so"
     subprocess.run([compiler, "-shared", *objects, "-o", library], check=True)
     ffi = FFI()
-    for name in ("rows", "requantize", "window", *(f"{family}/{family}" for family in FAMILIES)):
+    for name in (
+        "rows",
+        "requantize",
+        "window",
+        "packed_tile",
+        *(f"{family}/{family}" for family in FAMILIES),
+    ):
         ffi.cdef(declarations(csrc / "kernels" / f"{name}.h"))
     return Kernels(ffi, ffi.dlopen(str(library)), tiers)
 

@@ -9,6 +9,7 @@
 #ifndef EI_KERNELS_CONV2D_S8_S8C_H
 #define EI_KERNELS_CONV2D_S8_S8C_H
 
+#include "kernels/packed_tile.h"
 #include "kernels/requantize.h"
 #include "kernels/rows.h"
 #include "kernels/window.h"
@@ -28,6 +29,7 @@ typedef struct ei_conv2d_s8_s8c_args {
     size_t y_step;           // values from one output pixel to the next: out_c or more
     int32_t groups;
     ei_requant requant; // within int8
+    ei_weights_hint later;
 } ei_conv2d_s8_s8c_args;
 
 /// Computes rows [begin, end) of y. The rows of x that they read are in its ring.

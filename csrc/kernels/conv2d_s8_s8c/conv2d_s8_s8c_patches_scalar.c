@@ -230,7 +230,7 @@ static void convolve(ei_patch *patch, int32_t most, uint32_t begin, uint32_t end
     }
     patch->buffers = w->kernel_h + (takes_two_rows(patch) ? w->stride_h : 0);
     patch->pitch = (size_t)buffer_bytes(patch, most);
-    ei_weights_ahead ahead;
+    ei_weights_ahead ahead = {.later = conv->later};
     ei_packed_gemm_args args = {.segments = patch->segments,
                                 .segment_count = segment_count,
                                 .groups = (length + EI_TILE_K - 1) / EI_TILE_K,
@@ -269,7 +269,8 @@ void ei_conv2d_s8_s8c_patches(const ei_packed_gemm *gemm, const ei_conv2d_s8_s8c
                                    .weights = args->weights,
                                    .bias = args->bias,
                                    .multiplier = args->multiplier,
-                                   .requant = args->requant};
+                                   .requant = args->requant,
+                                   .later = args->later};
         ei_multiply_pixel_rows(gemm, &job, begin, end);
         return;
     }

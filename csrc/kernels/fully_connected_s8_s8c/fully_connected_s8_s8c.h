@@ -6,6 +6,7 @@
 #ifndef EI_KERNELS_FULLY_CONNECTED_S8_S8C_H
 #define EI_KERNELS_FULLY_CONNECTED_S8_S8C_H
 
+#include "kernels/packed_tile.h"
 #include "kernels/requantize.h"
 #include "kernels/rows.h"
 
@@ -22,6 +23,7 @@ typedef struct ei_fully_connected_s8_s8c_args {
     const int32_t *bias;     // [n rounded up to 16], zero point folded in
     const float *multiplier; // as bias, finite
     ei_requant requant;      // within int8
+    ei_weights_hint later;
 } ei_fully_connected_s8_s8c_args;
 
 /// Computes rows [begin, end) of y from the same rows of x.

@@ -18,6 +18,7 @@ void ei_fully_connected_s8_s8c_patches(const ei_packed_gemm *gemm,
                                .weights = args->weights,
                                .bias = args->bias,
                                .multiplier = args->multiplier,
-                               .requant = args->requant};
+                               .requant = args->requant,
+                               .later = args->later};
     ei_multiply_pixel_rows(gemm, &job, begin, end);
 }

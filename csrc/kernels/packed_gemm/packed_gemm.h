@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/packed_tile.h"
 #include "kernels/requantize.h"
 #include "kernels/rows.h"
 
@@ -23,10 +24,13 @@
 #define EI_PATCH_SEGMENTS 512         // of a window
 #define EI_PATCH_CHANNELS 1024        // output channels whose bias is prepared at a time
 #define EI_BLOCK_BYTES    (256 * 1024) // of weights that stay in every L2 cache
+#define EI_LATER_BYTES    (768 * 1024) // of a later layer, at most
 
-/// Weights that will be asked for next, brought closer meanwhile.
+/// Weights that will be asked for next, brought closer meanwhile: those of the blocks that follow, then
+/// some of a later layer.
 typedef struct ei_weights_ahead {
     const int8_t *next, *end;
+    ei_weights_hint later;
 } ei_weights_ahead;
 
 typedef struct ei_packed_gemm_args {
@@ -88,6 +92,7 @@ typedef struct ei_pixel_rows {
     const int32_t *bias;
     const float *multiplier;
     ei_requant requant;
+    ei_weights_hint later;
 } ei_pixel_rows;
 
 /// Whether a pixel of k values fits a patch.

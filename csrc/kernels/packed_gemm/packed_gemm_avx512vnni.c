@@ -250,7 +250,13 @@ static ei_gemm_cut cut_pixels(const ei_gemm_tile_size *sizes, size_t size_count,
 static ptrdiff_t take_ahead(const ei_packed_gemm_args *args, const int8_t *weights) {
     ei_weights_ahead *ahead = args->ahead;
     if (ahead->next >= ahead->end) {
-        return 0;
+        if (ahead->later.bytes == 0) {
+            return 0;
+        }
+        const size_t most = EI_LATER_BYTES;
+        ahead->next = ahead->later.weights;
+        ahead->end = ahead->next + (ahead->later.bytes < most ? ahead->later.bytes : most);
+        ahead->later.bytes = 0;
     }
     const ptrdiff_t distance = ahead->next - weights;
     ahead->next += args->tile_bytes;
@@ -258,7 +264,7 @@ static ptrdiff_t take_ahead(const ei_packed_gemm_args *args, const int8_t *weigh
 }
 
 /// All pixels of a row.
-static void multiply_row(ei_gemm_tile *tile, const ei_gemm_cut *cut, int8_t *y) {
+static void multiply_row(ei_gemm_tile *tile, const ei_gemm_cut *cut, int two, int8_t *y) {
     const ei_packed_gemm_args *args = tile->args;
     const ei_gemm_tile_size *size = cut->large;
     size_t count = 0;
@@ -271,7 +277,7 @@ static void multiply_row(ei_gemm_tile *tile, const ei_gemm_cut *cut, int8_t *y) 
         tile->second_segments = tile->segments;
         tile->second_offset = tile->offset + 7 * args->pixel_step;
         tile->second_y = tile->y + 7 * args->y_step;
-        tile->ahead = take_ahead(args, tile->weights);
+        tile->ahead = two ? take_ahead(args, tile->weights) : 0;
         size->compute(tile);
     }
 }
@@ -307,10 +313,10 @@ static void multiply(const ei_packed_gemm_args *args) {
         } else {
             const ei_gemm_cut *cut = two ? &cut_32 : &cut_16;
             tile.segments = args->segments;
-            multiply_row(&tile, cut, args->y + first);
+            multiply_row(&tile, cut, two, args->y + first);
             if (args->second_segments != NULL) {
                 tile.segments = args->second_segments;
-                multiply_row(&tile, cut, args->second_y + first);
+                multiply_row(&tile, cut, two, args->second_y + first);
             }
         }
         const size_t width = two ? 2 * EI_TILE_CHANNELS : EI_TILE_CHANNELS;

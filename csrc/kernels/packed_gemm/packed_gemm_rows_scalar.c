@@ -83,7 +83,7 @@ void ei_multiply_pixel_rows(const ei_packed_gemm *gemm, const ei_pixel_rows *job
     _Alignas(64) uint8_t patch[EI_PATCH_BYTES];
     _Alignas(64) int32_t bias[EI_PATCH_CHANNELS];
     const uint8_t *segments[1] = {patch};
-    ei_weights_ahead ahead;
+    ei_weights_ahead ahead = {.later = job->later};
     ei_packed_gemm_args args = {.segments = segments,
                                 .segment_count = 1,
                                 .groups = (job->k + EI_TILE_K - 1) / EI_TILE_K,
