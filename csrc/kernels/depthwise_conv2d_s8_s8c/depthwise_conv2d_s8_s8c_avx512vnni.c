@@ -446,10 +446,10 @@ static void multiply(const ei_depthwise_block *block, const uint8_t *const *grou
     const size_t phases = (size_t)block->phases;
     const size_t units = (row.bytes + UNIT - 1) / UNIT;
     const size_t quads = (size_t)block->fours * (size_t)w->kernel_w;
-    const size_t shifts = (size_t)(block->spacing / block->shift_step);
+    const size_t shifts = (size_t)block->shifts;
     const int three = quads == 3 && block->plain_out && !block->large_multipliers;
-    const __m512i *weights = (const __m512i *)(const void *)block->table +
-                             (size_t)(shift / block->shift_step) * quads * PLANES;
+    const __m512i *weights =
+        (const __m512i *)(const void *)block->table + (size_t)shift * quads * PLANES;
     size_t periods = phases == 1 ? units : units / phases;
     size_t more = units - periods * phases; // phases that have a unit more
     const size_t last = three && row.bytes % UNIT != 0 ? (more + phases - 1) % phases : phases;

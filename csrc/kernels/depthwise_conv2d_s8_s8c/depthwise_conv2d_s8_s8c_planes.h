@@ -99,7 +99,7 @@ typedef struct ei_depthwise_tier {
     /// Interleaves the image's columns of four rows.
     void (*interleave)(const ei_depthwise_block *block, uint8_t *planes,
                        const int8_t *const rows[4]);
-    /// A row's columns [0, columns) from the planes of its groups.
+    /// A row's columns [0, columns) from the planes of its groups, with the shift'th weights.
     void (*multiply)(const ei_depthwise_block *block, const uint8_t *const *groups, int32_t shift,
                      int8_t *y, int64_t columns);
 } ei_depthwise_tier;
@@ -115,6 +115,7 @@ struct ei_depthwise_block {
     int32_t phases;              // of weights
     int32_t fours;               // kernel_h / 4, rounded up
     int32_t spacing, shift_step; // shifts are 0, shift_step .. below spacing
+    int32_t shifts;              // how many of them
     int32_t slots;               // groups that there is room for
     int32_t span_count;
     int32_t span_of[EI_DEPTHWISE_COLUMNS]; // of tap kx

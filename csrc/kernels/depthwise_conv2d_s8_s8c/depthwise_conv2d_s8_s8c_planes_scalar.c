@@ -16,6 +16,11 @@ static size_t round_up(size_t value, size_t step) {
     return (value + step - 1) & ~(step - 1);
 }
 
+/// Divisions take as long as a dozen multiplications of vectors, and most strides are 1.
+static int64_t divide(int64_t value, int32_t by) {
+    return by == 1 ? value : value / by;
+}
+
 static int32_t greatest_common_divisor(int32_t a, int32_t b) {
     while (b != 0) {
         const int32_t rest = a % b;
@@ -29,7 +34,7 @@ static int32_t greatest_common_divisor(int32_t a, int32_t b) {
 
 /// Flat columns that a run of output columns reads, of one span.
 static int64_t flat_columns(const ei_window *w, int64_t columns) {
-    return columns + (int64_t)(w->kernel_w - 1) * w->dilation_w / w->stride_w;
+    return columns + divide((int64_t)(w->kernel_w - 1) * w->dilation_w, w->stride_w);
 }
 
 /// Flat bytes of a span. Its first column in the image starts a unit.
@@ -43,13 +48,17 @@ static size_t span_bytes(const ei_depthwise_block *block, int64_t columns) {
 /// another unit.
 static int64_t columns_that_fit(const ei_depthwise_block *block) {
     const ei_depthwise_tier *tier = block->tier;
-    const size_t planes = (block->rotated ? 6 : 4) * tier->value_bytes; // per flat byte
-    const size_t flat = EI_DEPTHWISE_PLANE_BYTES / (size_t)block->slots / planes;
-    const size_t span = (flat - tier->unit) / (size_t)block->span_count / tier->unit * tier->unit;
-    if (span < 2 * tier->unit) {
+    const uint32_t unit = (uint32_t)tier->unit;
+    const uint32_t planes = (block->rotated ? 6 : 4) * (uint32_t)tier->value_bytes; // per flat byte
+    const uint32_t flat = EI_DEPTHWISE_PLANE_BYTES / ((uint32_t)block->slots * planes);
+    if (flat < 2 * unit) {
         return 0;
     }
-    const int64_t columns = (int64_t)((span - tier->unit) / (size_t)block->width);
+    const uint32_t span = (flat - unit) / (uint32_t)block->span_count & ~(unit - 1);
+    if (span < 2 * unit) {
+        return 0;
+    }
+    const int64_t columns = (span - unit) / (uint32_t)block->width;
     return columns - flat_columns(&block->args->window, 0);
 }
 
@@ -65,6 +74,7 @@ static void plan_groups(ei_depthwise_block *block, uint32_t rows) {
     if (block->shift_step == block->spacing) { // shifts would all be 0
         block->spacing = block->shift_step = 1;
     }
+    block->shifts = block->spacing / block->shift_step;
     block->slots = block->fours;
     if (w->dilation_h == 1) {
         block->slots += (block->fours - 1) * (4 / block->spacing - 1);
@@ -80,7 +90,7 @@ static int plan_columns(ei_depthwise_block *block, int32_t width, int64_t least)
     block->rotated = tier->deal > 2 && width % LANE != 0;
     block->phases = width / greatest_common_divisor(width, unit);
     const size_t taps = (size_t)block->fours * (size_t)w->kernel_w;
-    const size_t tables = (size_t)block->phases * (size_t)(block->spacing / block->shift_step);
+    const size_t tables = (size_t)block->phases * (size_t)block->shifts;
     const size_t scratch = (taps + 2) * round_up((size_t)width, LANE) * 4;
     if (block->phases > EI_DEPTHWISE_PHASES || scratch > EI_DEPTHWISE_PLANE_BYTES ||
         tables * taps * 4 * tier->unit * tier->value_bytes > EI_DEPTHWISE_TABLE_BYTES ||
@@ -91,8 +101,12 @@ static int plan_columns(ei_depthwise_block *block, int32_t width, int64_t least)
     if (columns < 1 || columns < least) {
         return 0;
     }
-    const int64_t runs = (w->out_w + columns - 1) / columns;
-    block->columns = (int32_t)((w->out_w + runs - 1) / runs);
+    block->columns = w->out_w;
+    if (columns < w->out_w) {
+        const int32_t most = (int32_t)columns; // less than out_w
+        const int32_t runs = (w->out_w + most - 1) / most;
+        block->columns = (w->out_w + runs - 1) / runs;
+    }
     return 1;
 }
 
@@ -106,6 +120,9 @@ static int plan_width(ei_depthwise_block *block, int32_t width, int64_t least, u
     if (plan_columns(block, width, least)) {
         return 1;
     }
+    if (least > 1) { // there is another width to try
+        return 0;
+    }
     block->slots = block->fours; // groups are not kept
     return plan_columns(block, width, least);
 }
@@ -115,9 +132,14 @@ static void plan_spans(ei_depthwise_block *block) {
     const ei_window *w = &block->args->window;
     block->span_count = 0;
     for (int32_t kx = 0; kx < w->kernel_w; kx++) {
-        const int64_t remainder = (int64_t)kx * w->dilation_w % w->stride_w;
+        block->span_of[kx] = 0;
+        if (kx == 0 || w->stride_w == 1) {
+            block->span_count = 1;
+            continue;
+        }
+        const int32_t remainder = kx * w->dilation_w % w->stride_w;
         int32_t before = 0;
-        while (before < kx && (int64_t)before * w->dilation_w % w->stride_w != remainder) {
+        while (before < kx && before * w->dilation_w % w->stride_w != remainder) {
             before++;
         }
         block->span_of[kx] = before < kx ? block->span_of[before] : block->span_count++;
@@ -136,7 +158,10 @@ static void plan_pieces(ei_depthwise_block *block) {
     block->plain_in = multiplicity == 1 && (one_to_one || (contiguous && w->stride_w == 1));
     block->out_step = contiguous ? (size_t)unit : (size_t)w->out_c;
     block->in_step = contiguous && w->stride_w == 1 ? (size_t)unit : step;
-    block->period = (int64_t)block->phases * unit / block->width;
+    block->period = block->phases * unit / block->width;
+    if (block->plain_in && block->plain_out) {
+        return;
+    }
     for (int32_t phase = 0; phase < block->phases; phase++) {
         int32_t pieces = 0;
         for (int32_t at = 0; at < unit;) {
@@ -255,15 +280,15 @@ static void lay_out_columns(ei_depthwise_block *block, int32_t ox, int64_t colum
     block->pitch = flat_row * tier->value_bytes;
     block->group_bytes = (block->rotated ? 6 : 4) * block->pitch;
     for (int32_t kx = 0; kx < w->kernel_w; kx++) {
-        const int32_t tap = kx * w->dilation_w;
-        const int32_t remainder = tap % w->stride_w;
+        const int64_t tap = divide((int64_t)kx * w->dilation_w, w->stride_w);
+        const int64_t remainder = (int64_t)kx * w->dilation_w - tap * w->stride_w;
         ei_depthwise_span *span = &block->spans[block->span_of[kx]];
-        const int32_t column = ox * w->stride_w - w->pad_left + remainder;
+        const int64_t column = (int64_t)ox * w->stride_w - w->pad_left + remainder;
         // Of flat columns: those left of the image, and those before its right end.
-        const int64_t reach = column < 0 ? (w->stride_w - 1 - column) / w->stride_w : 0;
+        const int64_t reach = column < 0 ? divide(w->stride_w - 1 - column, w->stride_w) : 0;
         const int64_t before = between(0, reach, flat);
-        const int64_t end =
-            between(before, (w->in_w - column + w->stride_w - 1) / w->stride_w, flat);
+        const int64_t right = w->in_w - column + w->stride_w - 1;
+        const int64_t end = between(before, right < 0 ? 0 : divide(right, w->stride_w), flat);
         span->columns = end - before;
         span->from = 0;
         if (end > before) {
@@ -272,7 +297,7 @@ static void lay_out_columns(ei_depthwise_block *block, int32_t ox, int64_t colum
         span->to =
             (size_t)block->span_of[kx] * bytes + round_up((size_t)(before * width), tier->unit);
         span->base = span->to - (size_t)(before * width);
-        const size_t four = (span->base + (size_t)(tap / w->stride_w * width)) / 4;
+        const size_t four = (span->base + (size_t)(tap * width)) / 4;
         block->offsets[kx] = (four & (tier->deal - 1)) * block->pitch + four / tier->deal * LANE;
     }
 }
@@ -306,7 +331,7 @@ static int32_t find_groups(ei_depthwise_block *block, const uint8_t **groups, ui
         }
         block->tier->interleave(block, planes, rows);
     }
-    return (int32_t)(top - start);
+    return (int32_t)(top - start) >> (block->shift_step - 1); // a step of 1 or 2
 }
 
 /// Writes zero points everywhere: groups leave what is beside the image as it is.

@@ -89,7 +89,7 @@ static void prepare(ei_depthwise_block *block) {
     for (size_t quad = 0; quad < quads; quad++) {
         gather_taps(taps + quad * channels_bytes, &block->quads[quad], weights, tiles, tile_bytes);
     }
-    const int32_t shifts = block->spacing / block->shift_step;
+    const int32_t shifts = block->shifts;
     const size_t shift_bytes = quads * QUAD_BYTES;
     const size_t phase_bytes = (size_t)shifts * shift_bytes;
     for (int32_t shift = 0; shift < shifts; shift++) {
@@ -294,8 +294,8 @@ static void multiply(const ei_depthwise_block *block, const uint8_t *const *grou
     const size_t phases = (size_t)block->phases;
     const size_t units = (row.bytes + UNIT - 1) / UNIT;
     const size_t quads = (size_t)block->fours * (size_t)block->args->window.kernel_w;
-    const size_t shifts = (size_t)(block->spacing / block->shift_step);
-    const uint8_t *w = block->table + (size_t)(shift / block->shift_step) * quads * QUAD_BYTES;
+    const size_t shifts = (size_t)block->shifts;
+    const uint8_t *w = block->table + (size_t)shift * quads * QUAD_BYTES;
     for (size_t phase = 0; phase < phases; phase++) {
         size_t period = 0, unit = phase;
         for (; unit + phases < units; unit += 2 * phases) {
