@@ -1,5 +1,7 @@
 #include "ops/broadcast.h"
 
+#include <string.h>
+
 #include "ops/check.h"
 #include "ops/row_boxes.h"
 #include "ops/row_runs.h"
@@ -70,52 +72,78 @@ static ei_broadcast_operand make_operand(const ei_view *view, const ei_tensor_re
     return operand;
 }
 
-ei_broadcast ei_broadcast_begin(const ei_bound_node *node, uint32_t begin, uint32_t end) {
+/// Whether lines of `operand` that are all the same meet lines of `other` that follow each other.
+static int repeats_under(const ei_broadcast *walk, const ei_broadcast_operand *operand,
+                         const ei_broadcast_operand *other, uint32_t inner) {
+    return operand->strides[inner] == 1 && operand->strides[walk->line_axis] == 0 &&
+           other->strides[inner] == 1 && other->strides[walk->line_axis] == walk->width;
+}
+
+/// A row of two axes is one run where both operands lie under it in one run, else lines.
+static void cut_into_lines(ei_broadcast *walk) {
+    const uint32_t inner = walk->shape->rank - 1u;
+    const uint32_t outer = inner - 1;
+    const uint32_t width = (uint32_t)walk->shape->dims[inner];
+    const int joined = walk->a.strides[outer] == walk->a_step * width &&
+                       walk->b.strides[outer] == walk->b_step * width;
+    if (width == 1) {
+        walk->a_step = walk->a.strides[outer];
+        walk->b_step = walk->b.strides[outer];
+        return;
+    }
+    if (joined) {
+        return;
+    }
+    walk->line_axis = outer;
+    walk->lines = (uint32_t)walk->shape->dims[outer];
+    walk->width = width;
+    const size_t copies = EI_REPEAT_BYTES / walk->element_bytes / width;
+    if (copies < 2) {
+        return;
+    }
+    walk->copies = copies < walk->lines ? (uint32_t)copies : walk->lines;
+    if (repeats_under(walk, &walk->b, &walk->a, inner)) {
+        walk->repeated = &walk->b;
+    } else if (repeats_under(walk, &walk->a, &walk->b, inner)) {
+        walk->repeated = &walk->a;
+    }
+}
+
+void ei_broadcast_begin(ei_broadcast *walk, const ei_bound_node *node, uint32_t begin,
+                        uint32_t end) {
     const ei_view *a = ei_input_view(node, 0);
     const ei_view *b = ei_input_view(node, 1);
     const ei_view *out = ei_output_view(node, 0);
     const ei_tensor_record *y = out->tensor;
-    const uint32_t row_elements = ei_tensor_elements(y) / y->rows;
-    ei_broadcast walk = {
-        .a = make_operand(a, y),
-        .b = make_operand(b, y),
-        .y = ei_view_rows(out),
-        .shape = y,
-        .element_bytes = ei_dtype_bytes(y->dtype),
-        .lines = 1,
-        .width = row_elements,
-        .row = begin,
-        .end = end,
-    };
+    walk->a = make_operand(a, y);
+    walk->b = make_operand(b, y);
+    walk->y = ei_view_rows(out);
+    walk->shape = y;
+    walk->element_bytes = ei_dtype_bytes(y->dtype);
+    walk->lines = 1;
+    walk->line = 0;
+    walk->line_axis = 0;
+    walk->width = ei_tensor_elements(y) / y->rows;
+    walk->row = begin;
+    walk->end = end;
+    walk->repeated = NULL;
+    walk->copied = NULL;
     const uint32_t a_elements = ei_tensor_elements(a->tensor);
     const uint32_t b_elements = ei_tensor_elements(b->tensor);
     const uint32_t y_elements = ei_tensor_elements(y);
-    walk.flat = (a_elements == 1 || (a_elements == y_elements && walk.a.follows)) &&
-                (b_elements == 1 || (b_elements == y_elements && walk.b.follows));
-    if (walk.flat) {
-        walk.a_step = a_elements != 1;
-        walk.b_step = b_elements != 1;
-        return walk;
+    walk->flat = (a_elements == 1 || (a_elements == y_elements && walk->a.follows)) &&
+                 (b_elements == 1 || (b_elements == y_elements && walk->b.follows));
+    if (walk->flat) {
+        walk->a_step = a_elements != 1;
+        walk->b_step = b_elements != 1;
+        return;
     }
     const uint32_t inner = y->rank - 1u; // at least one axis, or it would be flat
-    walk.a_step = walk.a.strides[inner];
-    walk.b_step = walk.b.strides[inner];
+    walk->a_step = walk->a.strides[inner];
+    walk->b_step = walk->b.strides[inner];
     if (y->rank >= 4) {
-        // A row of two axes is one run where both operands lie under it in one run.
-        const uint32_t outer = inner - 1;
-        const uint32_t width = (uint32_t)y->dims[inner];
-        const int joined = walk.a.strides[outer] == walk.a_step * width &&
-                           walk.b.strides[outer] == walk.b_step * width;
-        if (width == 1) {
-            walk.a_step = walk.a.strides[outer];
-            walk.b_step = walk.b.strides[outer];
-        } else if (!joined) {
-            walk.line_axis = outer;
-            walk.lines = (uint32_t)y->dims[outer];
-            walk.width = width;
-        }
+        cut_into_lines(walk);
     }
-    return walk;
 }
 
 /// The element of an operand that the first element of row `row`, line `line` of y reads.
@@ -132,6 +160,18 @@ static const uint8_t *operand_at(const ei_broadcast *walk, const ei_broadcast_op
         rest /= dim;
     }
     return operand->rows.base + offset * walk->element_bytes;
+}
+
+/// `line` again and again.
+static const void *copies_of(ei_broadcast *walk, const uint8_t *line) {
+    if (line != walk->copied) {
+        const size_t bytes = walk->width * walk->element_bytes;
+        for (size_t i = 0; i < walk->copies; i++) {
+            memcpy(walk->repeats + i * bytes, line, bytes);
+        }
+        walk->copied = line;
+    }
+    return walk->repeats;
 }
 
 int ei_broadcast_next(ei_broadcast *walk, ei_binary_run *run) {
@@ -157,6 +197,14 @@ int ei_broadcast_next(ei_broadcast *walk, ei_binary_run *run) {
         run->count = (size_t)(next - walk->row) * walk->width;
         walk->row = next;
         return 1;
+    }
+    if (walk->repeated != NULL) {
+        const uint32_t left = walk->lines - walk->line;
+        const uint32_t lines = left < walk->copies ? left : walk->copies;
+        run->count = (size_t)lines * walk->width;
+        const void **line = walk->repeated == &walk->a ? &run->a : &run->b;
+        *line = copies_of(walk, *line);
+        walk->line += lines - 1;
     }
     if (++walk->line == walk->lines) {
         walk->line = 0;

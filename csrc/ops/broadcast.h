@@ -1,7 +1,8 @@
 /// NumPy broadcasting of two operands, cut into runs for elementwise kernels.
 ///
-///     ei_broadcast walk = ei_broadcast_begin(node, begin, end);
+///     ei_broadcast walk;
 ///     ei_binary_run run;
+///     ei_broadcast_begin(&walk, node, begin, end);
 ///     while (ei_broadcast_next(&walk, &run)) { kernel(&run, &args); }
 #ifndef EI_OPS_BROADCAST_H
 #define EI_OPS_BROADCAST_H
@@ -22,6 +23,9 @@ typedef struct ei_broadcast_operand {
     uint32_t strides[EI_MAX_RANK]; // for each axis of y, in elements; 0 where it is repeated
 } ei_broadcast_operand;
 
+/// What an operand that repeats along the lines of a row is copied to, so that a run has many lines.
+#define EI_REPEAT_BYTES 2048
+
 /// Where a walk is.
 typedef struct ei_broadcast {
     ei_broadcast_operand a, b;
@@ -34,10 +38,16 @@ typedef struct ei_broadcast {
     uint32_t width;          // elements of a run, of a row where flat
     uint32_t a_step, b_step; // in a run
     uint32_t row, end;
+    // A line of this operand, one of a and b or NULL, meets all lines of a row: copies of it.
+    const ei_broadcast_operand *repeated;
+    uint32_t copies;
+    const uint8_t *copied; // the line that they are of
+    _Alignas(8) uint8_t repeats[EI_REPEAT_BYTES];
 } ei_broadcast;
 
-/// Begins at row `begin` of y. The node has passed ei_broadcast_check().
-ei_broadcast ei_broadcast_begin(const ei_bound_node *node, uint32_t begin, uint32_t end);
+/// Begins `walk` at row `begin` of y. The node has passed ei_broadcast_check().
+void ei_broadcast_begin(ei_broadcast *walk, const ei_bound_node *node, uint32_t begin,
+                        uint32_t end);
 /// The next run, or 0 after the last one.
 int ei_broadcast_next(ei_broadcast *walk, ei_binary_run *run);
 

@@ -11,8 +11,9 @@ ei_status ei_min_max_check(const ei_node *node, int32_t reserved) {
 }
 
 void ei_min_max_run(const ei_bound_node *node, ei_min_max_fn kernel, uint32_t begin, uint32_t end) {
-    ei_broadcast walk = ei_broadcast_begin(node, begin, end);
+    ei_broadcast walk;
     ei_binary_run part;
+    ei_broadcast_begin(&walk, node, begin, end);
     while (ei_broadcast_next(&walk, &part)) {
         kernel(&part);
     }

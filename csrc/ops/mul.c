@@ -24,8 +24,9 @@ static ei_status run(const ei_bound_node *node, const ei_run_context *context, u
         .multiplier = p->multiplier,
         .out = {p->out_zero_point, p->clamp_min, p->clamp_max},
     };
-    ei_broadcast walk = ei_broadcast_begin(node, begin, end);
+    ei_broadcast walk;
     ei_binary_run part;
+    ei_broadcast_begin(&walk, node, begin, end);
     while (ei_broadcast_next(&walk, &part)) {
         kernel(&part, &args);
     }

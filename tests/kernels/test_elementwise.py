@@ -183,6 +183,19 @@ def test_a_constant_operand(constant_operand: int, seed: int) -> None:
     check_bits(operation, [[a, b][other]], np.maximum(a, b), reads, draw.band())
 
 
+@pytest.mark.parametrize("dtype", ["int8", "int16"])
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize("gates", [(60,), (1, 1, 60), (2, 1, 1, 60), (2, 3, 1, 60), (3, 1, 60)])
+def test_an_operand_that_repeats_along_many_pixels(gates: Shape, swapped: bool, dtype: str) -> None:
+    """Of each image, of each line, or of all: more pixels than its copies at a time are for."""
+    draw = Draw(len(gates))
+    x, gate = draw.values((2, 3, 70, 60), dtype), draw.values(gates, dtype)
+    shapes = Operands(*((gates, x.shape) if swapped else (x.shape, gates)))
+    operands = (gate, x) if swapped else (x, gate)
+    operation = binary("maximum", *operands, shapes.y, reserved=0)
+    shapes.check(operation, *operands, np.maximum(x, gate), 2)
+
+
 @given(seeds)
 def test_both_operands_the_same_tensor(seed: int) -> None:
     draw = Draw(seed)
