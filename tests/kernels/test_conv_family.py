@@ -209,6 +209,7 @@ def test_depthwise_conv2d_of_many_channels(seed: int) -> None:
         pytest.param(big_window((6, 19), (3, 3), 2, pad=1), 240, 1, id="a narrow last block"),
         pytest.param(big_window((19, 6), (6, 3), pad=3), 64, 1, id="six rows"),
         pytest.param(big_window((19, 6), (8, 2), pad=3), 64, 1, id="eight rows"),
+        pytest.param(big_window((13, 9), (10, 1)), 64, 1, id="ten rows of one"),
         pytest.param(big_window((25, 10), (10, 4), 2, pad=4), 1, 64, id="all of one channel"),
     ],
 )

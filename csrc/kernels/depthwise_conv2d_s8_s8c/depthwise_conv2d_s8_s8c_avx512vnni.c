@@ -447,7 +447,8 @@ static void multiply(const ei_depthwise_block *block, const uint8_t *const *grou
     const size_t units = (row.bytes + UNIT - 1) / UNIT;
     const size_t quads = (size_t)block->fours * (size_t)w->kernel_w;
     const size_t shifts = (size_t)block->shifts;
-    const int three = quads == 3 && block->plain_out && !block->large_multipliers;
+    const int three =
+        block->fours == 1 && w->kernel_w == 3 && block->plain_out && !block->large_multipliers;
     const __m512i *weights =
         (const __m512i *)(const void *)block->table + (size_t)shift * quads * PLANES;
     size_t periods = phases == 1 ? units : units / phases;
