@@ -13,13 +13,15 @@ turns of a few milliseconds, a ratio is made of neighbouring turns, and what is 
 median over all of them. Below 1 edgeinfer is faster. p99 is that of single runs.
 
 edgeinfer's time is that of ei_session_run, called through cffi on the session's own buffers; the
-peers' that of their cheapest call (tools/peers.py). The peak is what this core's int8 instruction
-can do (tools/peak_int8.c, which needs a C compiler). Loading and memory: tools/load_cost.py.
+peers' that of their cheapest call (tools/peers.py). The peak is what the core's int8 instruction
+can do, measured in turn as well (tools/peak_int8.c, which needs a C compiler). Loading and memory:
+tools/load_cost.py.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import math
 import os
@@ -81,6 +83,8 @@ class Result:
     tier: str
     threads: int
     mmac: float
+    peak_gmacs: float | None = None  # of one core, in the turns of this model
+    share_of_peak: float | None = None
     p50_us: float = math.nan
     p99_us: float = math.nan
     peers_us: dict[str, float] = field(default_factory=dict)
@@ -140,7 +144,9 @@ def load_peers(path: Path, feed: list[np.ndarray], threads: int) -> dict[str, Pe
     return peers
 
 
-def measure(path: Path, args: argparse.Namespace, folder: Path) -> Result:
+def measure(
+    path: Path, args: argparse.Namespace, folder: Path, peak: Callable[[], float] | None
+) -> Result:
     """Time one model."""
     edge = folder / f"{path.stem}.edge"
     convert(path).save(edge)
@@ -158,7 +164,11 @@ def measure(path: Path, args: argparse.Namespace, folder: Path) -> Result:
     run = partial(lib().ei_session_run, session._session, ffi.NULL, ffi.NULL)
     check(run())
     turns: list[Callable[[], object]] = [run, *(p.invoke for p in peers.values())]
-    times = _in_turn(turns, args.seconds)
+    times, peaks = _in_turn(turns, peak, args.seconds)
+    if peaks:
+        result.peak_gmacs = float(np.median(peaks))
+        shares = result.mmac * 1e3 / np.multiply(times[0], peaks)
+        result.share_of_peak = float(np.median(shares)) / args.threads
     result.p50_us = float(np.median(times[0]))
     result.p99_us = float(np.percentile(_single_runs(run), 99))
     for name, theirs in zip(peers, times[1:], strict=True):
@@ -200,8 +210,10 @@ def _fill_inputs(session: edgeinfer.Session, feed: list[np.ndarray]) -> None:
         ffi.memmove(lib().ei_session_input(session._session, i), raw, len(raw))
 
 
-def _in_turn(turns: list[Callable[[], object]], seconds: float) -> list[list[float]]:
-    """Microseconds per call, of each function in each round."""
+def _in_turn(
+    turns: list[Callable[[], object]], peak: Callable[[], float] | None, seconds: float
+) -> tuple[list[list[float]], list[float]]:
+    """Microseconds per call, of each function in each round, and what the core could do then."""
     counts = []
     for turn in turns:
         turn()
@@ -209,6 +221,7 @@ def _in_turn(turns: list[Callable[[], object]], seconds: float) -> list[list[flo
         turn()
         counts.append(max(1, int(_TURN_SECONDS / (time.perf_counter() - start))))
     times: list[list[float]] = [[] for _ in turns]
+    peaks: list[float] = []
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(times[0]) < 5:
         for turn, count, taken in zip(turns, counts, times, strict=True):
@@ -217,7 +230,9 @@ def _in_turn(turns: list[Callable[[], object]], seconds: float) -> list[list[flo
             for _ in range(count):
                 turn()
             taken.append((time.perf_counter() - start) / count * 1e6)
-    return times
+        if peak is not None:
+            peaks.append(peak())
+    return times, peaks
 
 
 def _single_runs(run: Callable[[], object]) -> list[float]:
@@ -257,21 +272,24 @@ def _load_costs(
     return costs
 
 
-def measure_peak() -> float | None:
-    """GMAC/s of the int8 instruction on this core, or None without a compiler or on other CPUs."""
+def build_peak(folder: Path) -> Callable[[], float] | None:
+    """A function that measures GMAC/s of the int8 instruction on this core.
+
+    None without a compiler or on CPUs that tools/peak_int8.c does not know.
+    """
     compiler = shutil.which("cc")
     if compiler is None:
         return None
-    with tempfile.TemporaryDirectory() as folder:
-        program = Path(folder) / "peak"
-        source = ROOT / "tools" / "peak_int8.c"
-        if subprocess.run([compiler, "-O2", source, "-o", program], capture_output=True).returncode:
-            return None
-        done = subprocess.run([program], capture_output=True, text=True)
-        return float(done.stdout) if done.returncode == 0 else None
+    library = folder / "peak.so"
+    command = [compiler, "-O2", "-shared", "-fPIC", str(ROOT / "tools" / "peak_int8.c")]
+    if subprocess.run([*command, "-o", str(library)], capture_output=True).returncode:
+        return None
+    peak = ctypes.CDLL(str(library)).peak_gmacs
+    peak.restype = ctypes.c_double
+    return peak if peak() > 0 else None
 
 
-def print_results(results: list[Result], peak: float | None) -> None:
+def print_results(results: list[Result]) -> None:
     """As tables: speed, then loading, then how far the results are from each other."""
     names = [name for name in PEERS if any(name in r.peers_us for r in results)]
     header = ["model", "MMAC", "p50 µs", "p99 µs", "GMAC/s", "% of peak"]
@@ -279,7 +297,7 @@ def print_results(results: list[Result], peak: float | None) -> None:
     header += ["to the best"]
     rows = []
     for r in results:
-        share = f"{100 * r.gmacs / peak / r.threads:.0f}" if peak else "-"
+        share = f"{100 * r.share_of_peak:.0f}" if r.share_of_peak else "-"
         row = [r.model, f"{r.mmac:,.2f}", f"{r.p50_us:,.1f}", f"{r.p99_us:,.1f}"]
         row += [f"{r.gmacs:.1f}", share]
         for name in names:
@@ -293,9 +311,10 @@ def print_results(results: list[Result], peak: float | None) -> None:
     for r in results:
         for name, difference in r.differences.items():
             print(f"{r.model} against {name}: {difference}")
-    measured = f"{peak:.1f} GMAC/s" if peak else "not measured"
+    peaks = [r.peak_gmacs for r in results if r.peak_gmacs]
+    measured = f"{min(peaks):.0f} to {max(peaks):.0f} GMAC/s" if peaks else "not measured"
     threads = results[0].threads
-    print(f"\ntier {results[0].tier}, threads {threads}, peak of this core: {measured}")
+    print(f"\ntier {results[0].tier}, threads {threads}, peak of a core: {measured}")
 
 
 def _print_loads(results: list[Result], names: list[str]) -> None:
@@ -351,17 +370,17 @@ def main() -> None:
         cores = sorted(os.sched_getaffinity(0))
         first = len(cores) - args.threads if args.core is None else cores.index(args.core)
         os.sched_setaffinity(0, set(cores[max(first, 0) :][: args.threads]))
-    peak = measure_peak()
     results = []
     with tempfile.TemporaryDirectory() as temporary:
+        peak = build_peak(Path(temporary))
         for model in args.models:
             path = find_model(model, args.cache or Path(temporary))
             try:
-                results.append(measure(path, args, Path(temporary)))
+                results.append(measure(path, args, Path(temporary), peak))
             except (EdgeInferError, OSError) as error:
                 raise SystemExit(f"bench_peers: {model}: {error}") from error
-    print_results(results, peak)
-    content = {"peak_gmacs": peak, "models": [asdict(result) for result in results]}
+    print_results(results)
+    content = {"models": [asdict(result) for result in results]}
     if args.json:
         args.json.write_text(json.dumps(content, indent=2) + "\n")
     if args.plot:

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <time.h>
 
-enum { CHAINS = 12, ROUNDS = 4000, REPEATS = 300 };
+enum { CHAINS = 12, ROUNDS = 4000, REPEATS = 200 };
 
 static double seconds(void) {
     struct timespec now;
@@ -41,13 +41,32 @@ __attribute__((target("avx2"))) static void run_avx2(void) {
     }
 }
 
-int main(void) {
-    __builtin_cpu_init();
-    const int vnni = __builtin_cpu_supports("avx512vnni");
-    if (!vnni && !__builtin_cpu_supports("avx2")) {
-        return 1;
+// The same on 256 bits, in the encoding of CPUs without AVX-512.
+__attribute__((target("avx2"))) static void run_avxvnni(void) {
+    for (int i = 0; i < ROUNDS; i++) {
+        __asm__ volatile(TWELVE("%{vex%} vpdpbusd", "ymm")::: CLOBBERED);
     }
-    void (*const run)(void) = vnni ? run_avx512vnni : run_avx2;
+}
+
+double peak_gmacs(void);
+
+/// GMAC/s of this core now, in two milliseconds; 0 on a CPU without AVX2.
+double peak_gmacs(void) {
+    __builtin_cpu_init();
+    void (*run)(void) = NULL;
+    int macs = 0;
+    if (__builtin_cpu_supports("avx512vnni")) {
+        run = run_avx512vnni;
+        macs = 64;
+    } else if (__builtin_cpu_supports("avxvnni")) {
+        run = run_avxvnni;
+        macs = 32;
+    } else if (__builtin_cpu_supports("avx2")) {
+        run = run_avx2;
+        macs = 16;
+    } else {
+        return 0;
+    }
     double best = 1e9;
     for (int i = 0; i < REPEATS; i++) {
         const double start = seconds();
@@ -55,6 +74,10 @@ int main(void) {
         const double taken = seconds() - start;
         best = taken < best ? taken : best;
     }
-    printf("%.1f\n", 1e-9 * CHAINS * ROUNDS * (vnni ? 64 : 16) / best);
+    return 1e-9 * CHAINS * ROUNDS * macs / best;
+}
+
+int main(void) {
+    printf("%.1f\n", peak_gmacs());
     return 0;
 }

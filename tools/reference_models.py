@@ -2,8 +2,9 @@
 
 Speed depends on shapes and quantisation, not on what a network has learnt. So the architectures are
 written out, given random weights from a seed, and quantised by onnxruntime the usual way: static,
-QDQ, int8, weights symmetric per channel, activation ranges calibrated on random images. Weights are
-He-initialised (variance 2 / fan-in before a ReLU), which keeps the activations of every layer
+QDQ, weights int8 symmetric per channel, activation ranges calibrated on random images. Activations
+are uint8: on x86 onnxruntime runs these twice as fast as int8 ones, other runtimes as fast. Weights
+are He-initialised (variance 2 / fan-in before a ReLU), which keeps the activations of every layer
 spread over their range: with dead or saturated ones, comparing results would compare nothing.
 
     build_reference_model("resnet50", folder)    # folder/resnet50.onnx, a few seconds
@@ -190,7 +191,7 @@ def build_reference_model(name: str, folder: Path, seed: int = 0) -> Path:
             _Calibration(seed + 1),
             quant_format=quantization.QuantFormat.QDQ,
             per_channel=True,
-            activation_type=quantization.QuantType.QInt8,
+            activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
             extra_options={"WeightSymmetric": True},
         )

@@ -1,6 +1,6 @@
 """Times of a model's steps, from the C core's own clock, and the trace that a browser shows.
 
-The clock costs some 10 ns per step, which is much where a step takes 200. So only some runs are
+The clock costs 10 to 20 ns per step, which is much where a step takes 200. So only some runs are
 profiled, those that are timed as a whole are not, and how much longer a profiled run takes is
 measured and told.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -17,7 +18,7 @@ import edgeinfer
 from edgeinfer.convert import convert
 from tests.builders import tflite_elementwise_ops
 from tests.builders.spec import Quant, Spec
-from tests.requirements import require_module
+from tests.requirements import require_c_compiler, require_module
 from tools import bench_peers, load_cost, peers
 from tools.plot_peers import plot_results
 
@@ -55,6 +56,7 @@ def test_a_model_is_timed_against_litert_and_results_are_compared(
     assert "rectified against LiteRT: 0 of 192 values differ" in out
     (model,) = json.loads(results.read_text())["models"]
     assert model["p50_us"] > 0 and model["p99_us"] > 0
+    assert model["mmac"] == 0 and not model["share_of_peak"]
     assert model["peers_us"]["LiteRT"] > 0 and model["ratios"]["LiteRT"] > 0
     ours = model["loads"]["edgeinfer"]
     assert 0 < ours["load_ms"] < model["loads"]["LiteRT"]["load_ms"]
@@ -82,6 +84,15 @@ def test_a_peer_that_is_missing_or_refuses_is_left_out_and_named(
     assert "Picky cannot run it: an operator is unknown" in err
     assert "Other" not in err, "there is no .onnx file beside the model"
     assert "rectified" in out and "loading" not in out
+
+
+def test_the_peak_is_measured_on_this_core(tmp_path: Path) -> None:
+    require_c_compiler()
+    if platform.machine() != "x86_64":
+        pytest.skip("the loop is one for x86")
+    peak = bench_peers.build_peak(tmp_path)
+    assert peak is not None
+    assert 1 < peak() < 5000
 
 
 def test_a_wrong_model_is_named(
