@@ -98,7 +98,6 @@ static void fill_avx2(ei_kernels *kernels) {
     kernels->reduce_sum_s8 = ei_reduce_sum_s8_avx2;
     kernels->reduce_sum_u8 = ei_reduce_sum_u8_avx2;
     kernels->softmax_s8 = ei_softmax_s8_avx2;
-    kernels->softmax_s16 = ei_softmax_s16_avx2;
     kernels->argmax_s8 = ei_argmax_s8_avx2;
     kernels->argmax_u8 = ei_argmax_u8_avx2;
     kernels->resize_bilinear_s8 = ei_resize_bilinear_s8_avx2;

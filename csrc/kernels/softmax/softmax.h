@@ -29,6 +29,5 @@ void ei_softmax_s8_scalar(const ei_softmax_args *args);
 void ei_softmax_s16_scalar(const ei_softmax_args *args);
 
 void ei_softmax_s8_avx2(const ei_softmax_args *args);
-void ei_softmax_s16_avx2(const ei_softmax_args *args);
 
 #endif

@@ -1,4 +1,3 @@
 #include "kernels/softmax/softmax_blocks.h"
 
 EI_SOFTMAX(ei_softmax_s8_avx2, largest_s8, int8_t, ei_exponential_s8)
-EI_SOFTMAX(ei_softmax_s16_avx2, largest_s16, int16_t, ei_exponential_s16)
