@@ -14,6 +14,7 @@ SESSION_FIXED_BYTES = 256
 SESSION_NODE_BYTES = 32
 SESSION_OPERAND_BYTES = 32
 SESSION_ALIGNMENT = 64
+SESSION_THREAD_BYTES = 96 * 1024
 
 _UNITS = {
     "": 1,
@@ -36,7 +37,9 @@ def align_up(size: int, alignment: int) -> int:
 def session_bytes_of(
     *, nodes: int, operands: int, scratch_bytes: int, arena_bytes: int, state_bytes: int
 ) -> int:
-    """Exact bytes of memory that a session takes, the same on every CPU.
+    """Exact bytes of memory that a session of one thread takes, the same on every CPU.
+
+    Each further thread adds SESSION_THREAD_BYTES.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgeinfer._ffi import check, ffi, lib, text
-from edgeinfer.budget import parse_bytes
+from edgeinfer.budget import SESSION_THREAD_BYTES, parse_bytes
 from edgeinfer.errors import EdgeInferError, InputError, ModelFileError, ModelNotFoundError
 from edgeinfer.session import Session, SessionOptions, TensorInfo
 from edgeinfer.source_format import HEAD_BYTES, source_format
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from edgeinfer.session import Array
 
 _ALIGNMENT = 64
-_MAX_THREADS = 2**32 - 1  # what ei_session_options can say
+_MAX_UINT32 = 2**32 - 1  # what ei_session_options can say
 _DTYPES = {1: "int8", 2: "uint8", 3: "int16", 4: "int32", 5: "int64", 6: "float32", 7: "bool"}
 
 
@@ -94,6 +94,7 @@ class ModelHandle:
             arena_bytes=info.arena_bytes,
             state_bytes=info.state_bytes,
             session_bytes=info.session_bytes,
+            thread_bytes=SESSION_THREAD_BYTES,
             weights_bytes=info.weights_bytes,
             peak_step=PeakStep(info.peak_step, text(info.peak_node), text(info.peak_operator)),
             buffers=tuple(_planned_buffers(program)),
@@ -141,6 +142,11 @@ class Model:
     def tier(self) -> str:
         """Name of the kernel tier in use."""
         return self._session.tier
+
+    @property
+    def session_bytes(self) -> int:
+        """Bytes of memory that the model's own session holds, its threads' included."""
+        return self._session.nbytes
 
     def run(
         self,
@@ -191,6 +197,8 @@ def load(
     ram_budget: int | str | None = None,
     threads: int = 1,
     tier: str | None = None,
+    cpus: Sequence[int] | None = None,
+    performance_cores: bool = False,
 ) -> Model:
     """Load a model.
 
@@ -202,9 +210,16 @@ def load(
     ram_budget : bytes as int, or text such as "96KiB"
         Refuse the model when a session needs more. None sets no limit; no model meets 0.
     threads : int
-        Threads per session. This version runs a session on the calling thread: 1.
+        Threads that share the work of a run, the calling one included; at most 32. Results have the
+        same bits at any number. Each thread beyond the first takes `plan.thread_bytes` more memory.
+        Pays where a run takes a tenth of a millisecond or longer and there is a core for each.
     tier : str
         Kernel tier, e.g. "scalar". Default: EDGEINFER_TIER, else the fastest that the CPU has.
+    cpus : sequence of int
+        Numbers of the CPUs that the threads run on: thread i on the i-th, over again when there are
+        fewer. The first is the calling thread's, which is yours to place (`os.sched_setaffinity`).
+    performance_cores : bool
+        Keep the session's own threads on the CPU's cores of the fastest kind.
 
     Raises
     ------
@@ -223,6 +238,8 @@ def load(
         None if ram_budget is None else parse_bytes(ram_budget),
         _checked_threads(threads),
         _checked_tier(tier),
+        _checked_cpus(cpus),
+        bool(performance_cores),
     )
     if isinstance(source, (bytes, bytearray, memoryview)):
         name, raw = "<bytes>", bytes(source)
@@ -241,9 +258,21 @@ def _checked_threads(threads: int) -> int:
         count = operator.index(threads)
     except TypeError:
         raise InputError(f"threads is {threads!r}; it must be an int") from None
-    if isinstance(threads, bool) or not 1 <= count <= _MAX_THREADS:
+    if isinstance(threads, bool) or not 1 <= count <= _MAX_UINT32:
         raise InputError(f"threads is {threads}; it must be 1 or more, and below 2**32")
     return count
+
+
+def _checked_cpus(cpus: Sequence[int] | None) -> tuple[int, ...]:
+    if cpus is None:
+        return ()
+    try:
+        numbers = tuple(operator.index(cpu) for cpu in cpus)
+    except TypeError:
+        numbers = ()
+    if not numbers or not all(0 <= cpu <= _MAX_UINT32 for cpu in numbers):
+        raise InputError(f"cpus is {cpus!r}; it must list numbers of CPUs, or be None")
+    return numbers
 
 
 def _checked_tier(tier: str | None) -> str | None:

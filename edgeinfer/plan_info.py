@@ -33,12 +33,14 @@ class PlanInfo:
     """What a session needs, in bytes, as planned at conversion: the same on every CPU.
 
     `session_bytes` is everything: arena (activations, graph inputs and outputs included), state
-    that outlives a run, and bookkeeping. `weights_bytes` are read in place from the file.
+    that outlives a run, and bookkeeping. Each thread beyond the first adds `thread_bytes` to it.
+    `weights_bytes` are read in place from the file.
     """
 
     arena_bytes: int
     state_bytes: int
     session_bytes: int
+    thread_bytes: int
     weights_bytes: int
     peak_step: PeakStep
     buffers: tuple[PlannedBuffer, ...] = field(repr=False)

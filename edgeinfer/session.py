@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -79,11 +79,17 @@ class TensorInfo(NamedTuple):
 
 
 class SessionOptions(NamedTuple):
-    """How sessions of a model are made: RAM budget in bytes (None: no limit), threads, tier."""
+    """How sessions of a model are made: the arguments of `load`, checked.
+
+    RAM budget in bytes (None: no limit), threads, tier, and where the threads run: on these CPUs
+    (none: wherever the system puts them), or on cores of the fastest kind.
+    """
 
     ram_budget: int | None = None
     threads: int = 1
     tier: str | None = None
+    cpus: tuple[int, ...] = ()
+    performance_cores: bool = False
 
 
 class _Turn:
@@ -158,6 +164,10 @@ class Session:
         given.ram_budget = min(options.ram_budget or 0, _MAX_BUDGET)
         given.threads = options.threads
         given.tier = tier
+        cpus = ffi.new("uint32_t[]", options.cpus)  # for as long as this function runs
+        given.cpus = cpus
+        given.cpu_count = len(options.cpus)
+        given.performance_cores = options.performance_cores
         size = ffi.new("size_t *")
         check(lib().ei_session_size(handle.pointer, handle.program, given, size))
         if options.ram_budget == 0:
@@ -172,6 +182,14 @@ class Session:
         made = ffi.new("ei_session **")
         check(lib().ei_session_init(handle.pointer, handle.program, given, address, size[0], made))
         self._session = made[0]
+        # The threads' stacks lie in the memory: it outlives them, in whatever order things go.
+        self._end_threads: Callable[[], object] | None = None
+        if options.threads > 1:
+            import weakref  # who runs on one thread does not pay for it
+
+            self._end_threads = weakref.finalize(
+                self, _end_threads, self._session, self._memory, handle
+            )
         self._run = lib().ei_session_run
         self._turn = _Turn()
         self._in_pointers = ffi.new("void *[]", max(1, len(self.inputs)))
@@ -195,7 +213,10 @@ class Session:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory that the session holds: the plan's `session_bytes`."""
+        """Bytes of memory that the session holds.
+
+        The plan's `session_bytes`, and its `thread_bytes` for each thread beyond the first.
+        """
         return int(self._memory.nbytes)
 
     def run(
@@ -311,7 +332,13 @@ class Session:
         self._call(inputs, outputs)
 
     def close(self) -> None:
-        """Give the memory back. Using the session afterwards is an error; closing twice is not."""
+        """End the session's threads and give the memory back.
+
+        Using the session afterwards is an error; closing twice is not. A session that nobody closes
+        is closed when it is collected, or when the interpreter exits.
+        """
+        if self._end_threads is not None:
+            self._end_threads()  # does it once
         self._turn.take()
         try:
             self._handle = None
@@ -400,6 +427,11 @@ class Session:
                 f"{info.zero_point}"
             )
         raise InputError(f"input {info.name!r} takes {info.dtype}, got {array.dtype}{advice}")
+
+
+def _end_threads(session: Any, *kept_until_then: object) -> None:
+    # A run that is under way, as a daemon thread's may be when the process exits, goes on alone.
+    lib().ei_session_close(session)
 
 
 def _as_array(value: Any, what: str, dtype: Any = None) -> Array:

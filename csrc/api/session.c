@@ -11,7 +11,8 @@
 #include "model/model.h"
 #include "run/session.h"
 
-#define EI_TIER_VARIABLE "EDGEINFER_TIER"
+#define EI_TIER_VARIABLE      "EDGEINFER_TIER"
+#define EI_PART_WORK_VARIABLE "EDGEINFER_PART_WORK"
 
 /// Bytes of ei_session_options in the first version of the header; `tier` was its last member.
 #define EI_FIRST_OPTIONS_BYTES (offsetof(ei_session_options, tier) + sizeof(const char *))
@@ -63,24 +64,28 @@ ei_status ei_tier_default(const char **name) {
     return EI_OK;
 }
 
-/// What the options mean once they are checked.
-typedef struct ei_session_plan {
-    const ei_program_record *program;
-    const ei_kernels *kernels;
-} ei_session_plan;
-
-static ei_status check_budget(const ei_model *model, const ei_program_record *program,
+static ei_status check_budget(const ei_model *model, const ei_session_plan *plan,
                               uint64_t ram_budget) {
-    if (ram_budget == 0 || program->session_bytes <= ram_budget) {
+    const ei_program_record *program = plan->program;
+    if (ram_budget == 0 || plan->bytes <= ram_budget) {
         return EI_OK;
+    }
+    ei_text printable = {0};
+    const char *name = ei_printable(ei_model_string(model, program->name), &printable);
+    if (program->session_bytes <= ram_budget) {
+        return ei_fail(EI_ERROR_BUDGET,
+                       "program '%s' needs %" PRIu64 " bytes with %" PRIu32
+                       " threads and ram_budget is %" PRIu64 ": %" PRIu64
+                       " too few; each thread beyond the first takes %d, without them it needs "
+                       "%" PRIu64,
+                       name, plan->bytes, plan->threads, ram_budget, plan->bytes - ram_budget,
+                       EI_SESSION_THREAD_BYTES, program->session_bytes);
     }
     const ei_node_record *peak = ei_program_peak_node(model, program);
     return ei_fail(EI_ERROR_BUDGET,
                    "program '%s' needs %" PRIu64 " bytes and ram_budget is %" PRIu64 ": %" PRIu64
                    " too few; memory peaks in step %" PRIu32 ", node '%s' (%s)",
-                   ei_printable(ei_model_string(model, program->name), &(ei_text){0}),
-                   program->session_bytes, ram_budget, program->session_bytes - ram_budget,
-                   program->peak_step,
+                   name, plan->bytes, ram_budget, plan->bytes - ram_budget, program->peak_step,
                    ei_printable(ei_model_string(model, peak->name), &(ei_text){0}),
                    ei_op_find(peak->op)->name);
 }
@@ -106,6 +111,21 @@ static ei_status read_options(const ei_session_options *given, ei_session_option
     return EI_OK;
 }
 
+/// EDGEINFER_PART_WORK, for tests: threads share steps that are far too small to be worth it.
+static ei_status read_part_work(uint64_t *part_work) {
+    const char *text = getenv(EI_PART_WORK_VARIABLE);
+    uint64_t value = 0;
+    for (const char *c = text; c != NULL && *c != 0; c++) {
+        if (*c < '0' || *c > '9' || value > UINT32_MAX) {
+            return ei_fail(EI_ERROR_ARGUMENT, "%s is '%s', must be a number below 2**32",
+                           EI_PART_WORK_VARIABLE, ei_printable(text, &(ei_text){0}));
+        }
+        value = value * 10 + (uint64_t)(*c - '0');
+    }
+    *part_work = value;
+    return EI_OK;
+}
+
 static ei_status check_options(const ei_model *model, uint32_t program,
                                const ei_session_options *options, ei_session_plan *plan) {
     if (model == NULL) {
@@ -117,26 +137,28 @@ static ei_status check_options(const ei_model *model, uint32_t program,
     }
     ei_session_options asked = {0};
     EI_TRY(read_options(options, &asked));
-    if (asked.threads > 1) {
-        return ei_fail(
-            EI_ERROR_UNSUPPORTED,
-            "options: threads is %" PRIu32
-            ": this version runs a session on the calling thread; use 1, and one session "
-            "per thread to run several at once",
-            asked.threads);
+    if (asked.threads > EI_MAX_THREADS) {
+        return ei_fail(EI_ERROR_ARGUMENT, "options: threads is %" PRIu32 ", must be at most %d",
+                       asked.threads, EI_MAX_THREADS);
     }
+    plan->threads = asked.threads == 0 ? 1 : asked.threads;
+    EI_TRY(
+        ei_placement_make(asked.cpus, asked.cpu_count, asked.performance_cores, &plan->placement));
+    EI_TRY(read_part_work(&plan->part_work));
     plan->program = &model->programs[program];
     if (asked.tier != NULL) {
         EI_TRY(find_tier(asked.tier, "options: tier", &plan->kernels));
     } else {
         EI_TRY(find_default_tier(&plan->kernels));
     }
-    if (plan->program->session_bytes > SIZE_MAX / 2) {
+    plan->bytes = plan->program->session_bytes; // far from overflow: the validator saw to it
+    plan->bytes += (uint64_t)(plan->threads - 1) * EI_SESSION_THREAD_BYTES;
+    if (plan->bytes > SIZE_MAX / 2) {
         return ei_fail(EI_ERROR_MEMORY,
                        "a session needs %" PRIu64 " bytes, more than can be addressed",
-                       plan->program->session_bytes);
+                       plan->bytes);
     }
-    return check_budget(model, plan->program, asked.ram_budget);
+    return check_budget(model, plan, asked.ram_budget);
 }
 
 ei_status ei_session_size(const ei_model *model, uint32_t program,
@@ -146,7 +168,7 @@ ei_status ei_session_size(const ei_model *model, uint32_t program,
         return ei_fail(EI_ERROR_ARGUMENT, "bytes is NULL");
     }
     EI_TRY(check_options(model, program, options, &plan));
-    *bytes = (size_t)plan.program->session_bytes; // check_options saw that it fits
+    *bytes = (size_t)plan.bytes; // check_options saw that it fits
     return EI_OK;
 }
 
@@ -161,7 +183,13 @@ ei_status ei_session_init(const ei_model *model, uint32_t program,
         return ei_fail(EI_ERROR_ARGUMENT, "session is NULL");
     }
     EI_TRY(check_options(model, program, options, &plan));
-    return ei_session_bind(model, plan.program, plan.kernels, memory, bytes, session);
+    return ei_session_bind(model, &plan, memory, bytes, session);
+}
+
+void ei_session_close(ei_session *session) {
+    if (session != NULL) {
+        ei_session_unbind(session);
+    }
 }
 
 ei_status ei_session_run(ei_session *session, const void *const *inputs, void *const *outputs) {

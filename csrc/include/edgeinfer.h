@@ -10,6 +10,7 @@
 ///     void *memory = aligned_alloc(64, bytes);            // or a static array: the library takes no other memory
 ///     ei_session_init(model, 0, NULL, memory, bytes, &session);
 ///     ei_session_run(session, inputs, outputs);           // allocates nothing, ever
+///     ei_session_close(session);                          // ends the threads that options.threads asked for
 ///     ei_model_close(model);
 ///
 /// Every function that can fail returns an ei_status, EI_OK being 0. On failure its output arguments are untouched and
@@ -145,18 +146,32 @@ typedef struct ei_session_options {
     size_t struct_bytes;
     uint64_t
         ram_budget; // bytes; 0: none. A session that needs more is refused, naming the step that peaks
-    uint32_t threads; // 0 or 1: this version runs a session on the calling thread
+    uint32_t
+        threads; // that a run is shared among, the calling one included; up to 32. 0 stands for 1
     const char *tier; // NULL: ei_tier_default()
+    // Where the threads run, on Linux. Thread i, counted from 0, runs on cpus[i % cpu_count]; thread 0 is the one that
+    // calls ei_session_run, which is the application's: it stays where the application puts it. Read by the call only.
+    const uint32_t *cpus;
+    uint32_t cpu_count;         // 0: the system places the threads
+    uint32_t performance_cores; // 1: on the cores of the fastest kind only. Not together with cpus
 } ei_session_options;
 
-/// Exact bytes of memory for a session of this program; the same on every CPU. EI_ERROR_BUDGET when over ram_budget.
+/// Exact bytes of memory for a session of this program; the same on every CPU: those of the file, and a fixed number for
+/// each thread beyond the first. EI_ERROR_BUDGET when over ram_budget; EI_ERROR_ARGUMENT when a CPU is not available.
 EI_API ei_status ei_session_size(const ei_model *model, uint32_t program,
                                  const ei_session_options *options, size_t *bytes);
 /// Builds a session in `memory` (64-byte aligned, at least ei_session_size bytes). The session reads and writes these
-/// bytes, the caller's inputs and outputs, and nothing else; it borrows the model. There is nothing to free.
+/// bytes, the caller's inputs and outputs, and nothing else; it borrows the model. With one thread there is nothing to
+/// free; with more, the session's own threads run in `memory` until ei_session_close. They share the steps that are long
+/// enough, and results have the same bits at any number; where no step is, none is started. Between runs they sleep.
+/// EI_ERROR_MEMORY when the system refuses a thread.
 EI_API ei_status ei_session_init(const ei_model *model, uint32_t program,
                                  const ei_session_options *options, void *memory, size_t bytes,
                                  ei_session **session);
+/// Ends the session's threads. Call it before `memory` is used otherwise and before the library is unloaded. A run that is
+/// under way on another thread goes on without them, as do later ones. Does nothing for one thread, and for NULL.
+/// After fork() the child has no such threads: its runs use the calling one alone, and closing there ends nothing.
+EI_API void ei_session_close(ei_session *session);
 /// Runs the program. inputs[i] and outputs[i] are dense row-major arrays of the sizes that ei_model_input and
 /// ei_model_output tell, aligned to their element. Kernels read and write them directly, so an output must overlap neither
 /// an input nor another output, and none may lie in the session's memory (EI_ERROR_ARGUMENT). NULL for the array or an

@@ -157,5 +157,12 @@ static ei_status run(const ei_bound_node *node, const ei_run_context *context, u
     return EI_OK;
 }
 
+static ei_work work(const ei_bound_node *node) {
+    const ei_tensor_record *a = ei_input_view(node, A)->tensor;
+    const ei_tensor_record *y = ei_output_view(node, 0)->tensor;
+    const uint64_t elements = ei_tensor_elements(y) / y->rows;
+    return (ei_work){.row = elements * (uint64_t)a->dims[a->rank - 1] * 4};
+}
+
 const ei_op ei_op_batch_matmul = {
-    .name = "batch_matmul", .check = check, .input_rows = input_rows, .run = run};
+    .name = "batch_matmul", .check = check, .input_rows = input_rows, .run = run, .work = work};

@@ -25,6 +25,18 @@ static ei_window window_of(const ei_conv2d_params *p, const ei_tensor_record *x,
                        .pad_left = p->pad_left};
 }
 
+static ei_packed_shape packed_shape_of(const ei_conv2d_params *p, const ei_window *window) {
+    ei_packed_shape packed = {.groups = p->groups, .channels = window->out_c / p->groups};
+    if (p->groups == 1 && p->dilation_w == 1) { // neighbouring taps lie side by side in memory
+        packed.segments = p->kernel_h;
+        packed.length = (int64_t)p->kernel_w * window->in_c;
+    } else {
+        packed.segments = (int64_t)p->kernel_h * p->kernel_w;
+        packed.length = window->in_c / p->groups;
+    }
+    return packed;
+}
+
 static ei_status check(const ei_node *node) {
     const ei_conv2d_params *p = node->params;
     const ei_tensor_record *x = ei_node_input(node, X);
@@ -39,14 +51,7 @@ static ei_status check(const ei_node *node) {
                        "groups: is %d, must divide the %d input and the %d output channels",
                        (int)p->groups, (int)window.in_c, (int)window.out_c);
     }
-    ei_packed_shape packed = {.groups = p->groups, .channels = window.out_c / p->groups};
-    if (p->groups == 1 && p->dilation_w == 1) { // neighbouring taps lie side by side in memory
-        packed.segments = p->kernel_h;
-        packed.length = (int64_t)p->kernel_w * window.in_c;
-    } else {
-        packed.segments = (int64_t)p->kernel_h * p->kernel_w;
-        packed.length = window.in_c / p->groups;
-    }
+    const ei_packed_shape packed = packed_shape_of(p, &window);
     EI_TRY(ei_check_packed(node, &packed));
     EI_TRY(ei_check_zero_row(node, ZERO, x->dtype, (uint64_t)window.in_w * (uint64_t)window.in_c));
     EI_TRY(ei_check_zero_point(p->out_zero_point, "out_zero_point", y->dtype));
@@ -65,34 +70,37 @@ static ei_status run(const ei_bound_node *node, const ei_run_context *context, u
     const ei_conv2d_params *p = node->params;
     const ei_view *x = ei_input_view(node, X);
     const ei_view *y = ei_output_view(node, 0);
-    const void *weights = ei_input_view(node, WEIGHTS)->base;
-    const void *bias = ei_input_view(node, BIAS)->base;
-    const void *multiplier = ei_input_view(node, MULTIPLIER)->base;
     const void *zero = node->input_count > ZERO ? ei_input_view(node, ZERO)->base : NULL;
-    const ei_window window = window_of(p, x->tensor, y->tensor);
+    ei_window window = window_of(p, x->tensor, y->tensor);
+    const ei_packed_shape packed = packed_shape_of(p, &window);
+    const size_t k = (size_t)packed.segments * (((size_t)packed.length + 3) & ~(size_t)3);
+    const ei_packed_range range = ei_packed_range_of(node, context, k);
+    ei_rows y_rows = ei_view_rows(y);
+    y_rows.base = range.y;
+    window.out_c = (int32_t)range.count;
     const ei_requant requant = {p->out_zero_point, p->clamp_min, p->clamp_max};
     if (x->tensor->dtype == EI_INT8) {
         const ei_conv2d_s8_s8c_args args = {.x = ei_view_rows(x),
-                                            .y = ei_view_rows(y),
-                                            .weights = weights,
-                                            .bias = bias,
-                                            .multiplier = multiplier,
+                                            .y = y_rows,
+                                            .weights = range.weights,
+                                            .bias = range.bias,
+                                            .multiplier = range.multiplier,
                                             .zero = zero,
                                             .window = window,
-                                            .y_step = (size_t)window.out_c,
+                                            .y_step = (size_t)y->tensor->dims[3],
                                             .groups = p->groups,
                                             .requant = requant,
                                             .later = ei_later_weights(node, context)};
         context->kernels->conv2d_s8_s8c(&args, begin, end);
     } else {
         const ei_conv2d_s16_s8c_args args = {.x = ei_view_rows(x),
-                                             .y = ei_view_rows(y),
-                                             .weights = weights,
-                                             .bias = bias,
-                                             .multiplier = multiplier,
+                                             .y = y_rows,
+                                             .weights = range.weights,
+                                             .bias = range.bias,
+                                             .multiplier = range.multiplier,
                                              .zero = zero,
                                              .window = window,
-                                             .y_step = (size_t)window.out_c,
+                                             .y_step = (size_t)y->tensor->dims[3],
                                              .groups = p->groups,
                                              .requant = requant};
         context->kernels->conv2d_s16_s8c(&args, begin, end);
@@ -100,4 +108,10 @@ static ei_status run(const ei_bound_node *node, const ei_run_context *context, u
     return EI_OK;
 }
 
-const ei_op ei_op_conv2d = {.name = "conv2d", .check = check, .input_rows = input_rows, .run = run};
+static ei_work work(const ei_bound_node *node) {
+    const ei_conv2d_params *p = node->params;
+    return ei_packed_work(node, p->groups == 1 ? 1 : 4, p->groups == 1);
+}
+
+const ei_op ei_op_conv2d = {
+    .name = "conv2d", .check = check, .input_rows = input_rows, .run = run, .work = work};

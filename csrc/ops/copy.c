@@ -54,5 +54,6 @@ const ei_op ei_op_copy = {
     .check = check,
     .input_rows = input_rows,
     .run = run,
+    .one_thread = 1,
     .in_place = 1,
 };

@@ -89,5 +89,9 @@ static ei_status run(const ei_bound_node *node, const ei_run_context *context, u
     return EI_OK;
 }
 
+static ei_work work(const ei_bound_node *node) {
+    return ei_packed_work(node, 4, 0);
+}
+
 const ei_op ei_op_depthwise_conv2d = {
-    .name = "depthwise_conv2d", .check = check, .input_rows = input_rows, .run = run};
+    .name = "depthwise_conv2d", .check = check, .input_rows = input_rows, .run = run, .work = work};

@@ -32,41 +32,50 @@ static ei_status run(const ei_bound_node *node, const ei_run_context *context, u
     const ei_fully_connected_params *p = node->params;
     const ei_view *x = ei_input_view(node, X);
     const ei_view *y = ei_output_view(node, 0);
-    const void *weights = ei_input_view(node, WEIGHTS)->base;
-    const void *bias = ei_input_view(node, BIAS)->base;
-    const void *multiplier = ei_input_view(node, MULTIPLIER)->base;
     const uint32_t k = (uint32_t)x->tensor->dims[x->tensor->rank - 1];
     const uint32_t n = (uint32_t)y->tensor->dims[y->tensor->rank - 1];
-    const uint32_t vectors = x->tensor->row_bytes / ei_dtype_bytes(x->tensor->dtype) / k;
+    // Rows are vectors up to rank 3, and matrices above.
+    const uint32_t vectors =
+        x->tensor->rank < 4 ? 1 : (uint32_t)x->tensor->dims[x->tensor->rank - 2];
+    const ei_packed_range range = ei_packed_range_of(node, context, ((size_t)k + 3) & ~(size_t)3);
+    ei_rows y_rows = ei_view_rows(y);
+    y_rows.base = range.y;
     const ei_requant requant = {p->out_zero_point, p->clamp_min, p->clamp_max};
     if (x->tensor->dtype == EI_INT8) {
         const ei_fully_connected_s8_s8c_args args = {.x = ei_view_rows(x),
-                                                     .y = ei_view_rows(y),
+                                                     .y = y_rows,
                                                      .vectors = vectors,
                                                      .k = k,
-                                                     .n = n,
+                                                     .n = range.count,
                                                      .y_step = n,
-                                                     .weights = weights,
-                                                     .bias = bias,
-                                                     .multiplier = multiplier,
+                                                     .weights = range.weights,
+                                                     .bias = range.bias,
+                                                     .multiplier = range.multiplier,
                                                      .requant = requant,
                                                      .later = ei_later_weights(node, context)};
         context->kernels->fully_connected_s8_s8c(&args, begin, end);
     } else {
         const ei_fully_connected_s16_s8c_args args = {.x = ei_view_rows(x),
-                                                      .y = ei_view_rows(y),
+                                                      .y = y_rows,
                                                       .vectors = vectors,
                                                       .k = k,
-                                                      .n = n,
+                                                      .n = range.count,
                                                       .y_step = n,
-                                                      .weights = weights,
-                                                      .bias = bias,
-                                                      .multiplier = multiplier,
+                                                      .weights = range.weights,
+                                                      .bias = range.bias,
+                                                      .multiplier = range.multiplier,
                                                       .requant = requant};
         context->kernels->fully_connected_s16_s8c(&args, begin, end);
     }
     return EI_OK;
 }
 
-const ei_op ei_op_fully_connected = {
-    .name = "fully_connected", .check = check, .input_rows = ei_input_rows_same, .run = run};
+static ei_work work(const ei_bound_node *node) {
+    return ei_packed_work(node, 1, 1);
+}
+
+const ei_op ei_op_fully_connected = {.name = "fully_connected",
+                                     .check = check,
+                                     .input_rows = ei_input_rows_same,
+                                     .run = run,
+                                     .work = work};

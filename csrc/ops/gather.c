@@ -101,4 +101,5 @@ const ei_op ei_op_gather = {
     .name = "gather",
     .check = check,
     .run = run,
+    .one_thread = 1,
 };

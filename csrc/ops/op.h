@@ -65,7 +65,7 @@ typedef struct ei_bound_node {
     const void *params;
     ei_view *views; // inputs, then outputs
     uint16_t input_count, output_count;
-    uint32_t reserved;
+    uint32_t row_share; // of a part that is worth a thread, in 2^-16; 0: not shared. Owned by run/
 } ei_bound_node;
 
 static inline const ei_view *ei_input_view(const ei_bound_node *node, uint32_t i) {
@@ -84,12 +84,27 @@ typedef struct ei_run_context {
     const ei_kernels *kernels;
     uint8_t *scratch;               // the program's scratch_bytes
     const ei_bound_node *nodes_end; // behind the last node; they are in the order in which they run
+    // Output channels [first, end) to compute, of an operator whose work() has channels; first is a multiple of
+    // EI_CHANNEL_UNIT, and so is end unless it is their number. 0, 0 stands for all.
+    uint32_t first_channel, end_channel;
 } ei_run_context;
+
+/// Two tiles of packed weights: kernels do them at once.
+#define EI_CHANNEL_UNIT 32
 
 /// Rows [begin, end) of an input.
 typedef struct ei_row_range {
     uint32_t begin, end;
 } ei_row_range;
+
+/// What threads that share a node's work go by. Work is counted in multiply-adds of a convolution of int8, of which the
+/// fastest tier does some 200 in a nanosecond.
+typedef struct ei_work {
+    uint64_t row;          // of one row of output 0
+    uint32_t channels;     // of output 0 where run() heeds context->channels; 0 where it does not
+    uint64_t weight_bytes; // read for every range of rows, however short
+    uint64_t input_row_bytes; // read for every range of channels, per row of output 0
+} ei_work;
 
 typedef struct ei_op {
     const char *name;
@@ -107,9 +122,19 @@ typedef struct ei_op {
     /// Computes rows [begin, end) of output 0 (and what belongs to them of the others). Fails on data only.
     ei_status (*run)(const ei_bound_node *node, const ei_run_context *context, uint32_t begin,
                      uint32_t end);
+    /// Work of a node that has passed check(). NULL: by the bytes of its activations (ei_work_of).
+    ei_work (*work)(const ei_bound_node *node);
+    /// 1 when threads may not share a step: run() can fail, or has next to nothing to do. Otherwise different ranges of
+    /// rows are run at the same time, as they are for operators without scratch.
+    int one_thread;
     /// 1 when an output may lie in the very bytes of input i of the same size (it reads an element before writing it).
     int in_place;
 } ei_op;
+
+#define EI_WORK_OF_A_BYTE 8 // read or written by an operator that does little else
+
+/// The operator's work(), or an estimate where it has none.
+ei_work ei_work_of(const ei_bound_node *node);
 
 /// The table behind operators.def: ids are 1 to EI_OP_COUNT. NULL when there is no such operator.
 const ei_op *ei_op_find(uint16_t id);

@@ -114,3 +114,18 @@ ei_weights_hint ei_later_weights(const ei_bound_node *node, const ei_run_context
     }
     return largest.weights != NULL ? largest : (ei_weights_hint){NULL, 0};
 }
+
+ei_work ei_packed_work(const ei_bound_node *node, uint64_t factor, int by_channels) {
+    const ei_tensor_record *x = ei_input_view(node, 0)->tensor;
+    const ei_tensor_record *y = ei_output_view(node, 0)->tensor;
+    const uint32_t channels = (uint32_t)y->dims[y->rank - 1];
+    const uint64_t pixels = ei_tensor_elements(y) / y->rows / channels;
+    const uint64_t weights = ei_tensor_bytes(ei_input_view(node, 1)->tensor);
+    // int16 activations are multiplied by plain C.
+    const uint64_t slowness = factor * (x->dtype == EI_INT16 ? 16 : 1);
+    return (ei_work){.row = pixels * weights *
+                            slowness, // below 2^31 * 2^31 / rows, times a small factor
+                     .channels = by_channels ? channels : 0,
+                     .weight_bytes = weights,
+                     .input_row_bytes = ei_tensor_bytes(x) / y->rows};
+}

@@ -25,4 +25,32 @@ ei_status ei_check_zero_row(const ei_node *node, uint32_t input, uint32_t x_dtyp
 /// Weights, or what else is constant, large and operand 1, of one of the nodes that follow.
 ei_weights_hint ei_later_weights(const ei_bound_node *node, const ei_run_context *context);
 
+/// Work of an operator that multiplies each pixel (vector) of y with all of its packed weights, `factor` being how much
+/// longer it takes for that than a convolution of int8 with one group. by_channels: run() uses ei_packed_range_of.
+ei_work ei_packed_work(const ei_bound_node *node, uint64_t factor, int by_channels);
+
+/// Operands from the first output channel that a run is to compute, of an operator with one group.
+typedef struct ei_packed_range {
+    uint32_t count;
+    uint8_t *y;
+    const void *weights, *bias, *multiplier;
+} ei_packed_range;
+
+/// `k` counts the values of an output channel, each segment rounded up to 4.
+static inline ei_packed_range ei_packed_range_of(const ei_bound_node *node,
+                                                 const ei_run_context *context, size_t k) {
+    const ei_view *y = ei_output_view(node, 0);
+    const size_t first = context->first_channel;
+    const size_t end = context->end_channel != 0 ? context->end_channel
+                                                 : (uint32_t)y->tensor->dims[y->tensor->rank - 1];
+    const int wide = y->tensor->dtype == EI_INT16;
+    return (ei_packed_range){
+        .count = (uint32_t)(end - first),
+        .y = y->base + first * (wide ? sizeof(int16_t) : sizeof(int8_t)),
+        .weights = ei_input_view(node, 1)->base + first * k,
+        .bias = ei_input_view(node, 2)->base + first * (wide ? sizeof(int64_t) : sizeof(int32_t)),
+        .multiplier = ei_input_view(node, 3)->base + first * sizeof(float),
+    };
+}
+
 #endif

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "base/ticks.h"
+#include "run/share.h"
 
 static uint64_t count_operands(const ei_model *model, const ei_program_record *program) {
     uint64_t count = 0;
@@ -59,17 +60,33 @@ static void link_views(ei_session *session, uint32_t count) {
     }
 }
 
-ei_status ei_session_bind(const ei_model *model, const ei_program_record *program,
-                          const ei_kernels *kernels, void *memory, size_t bytes,
-                          ei_session **session) {
+/// Starts the threads where the program has work for them: behind the part that the file promises.
+static ei_status start_threads(ei_session *session, const ei_session_plan *plan) {
+    if (plan->threads == 1 || !ei_share_nodes(session, plan->part_work)) {
+        return EI_OK;
+    }
+    uint8_t *memory = (uint8_t *)session + plan->program->session_bytes;
+    return ei_thread_pool_start(memory, EI_SESSION_THREAD_BYTES, plan->threads - 1,
+                                &plan->placement, &session->pool);
+}
+
+void ei_session_unbind(ei_session *session) {
+    if (session->pool != NULL) {
+        ei_thread_pool_stop(session->pool);
+    }
+}
+
+ei_status ei_session_bind(const ei_model *model, const ei_session_plan *plan, void *memory,
+                          size_t bytes, ei_session **session) {
+    const ei_program_record *program = plan->program;
     if ((uintptr_t)memory % EI_SESSION_ALIGNMENT != 0) {
         return ei_fail(EI_ERROR_ARGUMENT, "memory is not aligned to %d bytes",
                        EI_SESSION_ALIGNMENT);
     }
-    if (bytes < program->session_bytes) {
+    if (bytes < plan->bytes) {
         return ei_fail(EI_ERROR_MEMORY, "bytes is %zu, a session of program '%s' needs %" PRIu64,
                        bytes, ei_printable(ei_model_string(model, program->name), &(ei_text){0}),
-                       program->session_bytes);
+                       plan->bytes);
     }
     const uint64_t operands = count_operands(model, program);
     int overflow = 0; // cannot happen: the validator has computed the same
@@ -80,7 +97,9 @@ ei_status ei_session_bind(const ei_model *model, const ei_program_record *progra
     ei_session *made = memory;
     made->model = model;
     made->program = program;
-    made->kernels = kernels;
+    made->kernels = plan->kernels;
+    made->bytes = (size_t)plan->bytes;
+    made->threads = plan->threads;
     made->nodes = (ei_bound_node *)(base + at.nodes);
     made->views = (ei_view *)(base + at.views);
     made->scratch = base + at.scratch;
@@ -103,6 +122,7 @@ ei_status ei_session_bind(const ei_model *model, const ei_program_record *progra
         }
     }
     link_views(made, (uint32_t)operands);
+    EI_TRY(start_threads(made, plan));
     *session = made;
     return EI_OK;
 }
@@ -164,7 +184,7 @@ static ei_status check_given(const ei_session *session, uint32_t io, const void 
     }
     const ei_range range = range_of(session, io, memory);
     const uintptr_t own = (uintptr_t)session;
-    if (overlap(range, (ei_range){own, own + (uintptr_t)session->program->session_bytes})) {
+    if (overlap(range, (ei_range){own, own + session->bytes})) {
         return fail_io(session, io,
                        "overlaps the session's memory; give NULL to use the session's own buffer");
     }
@@ -219,13 +239,18 @@ static inline __attribute__((always_inline)) ei_status walk(const ei_session *se
     const ei_run_context context = {.kernels = session->kernels,
                                     .scratch = session->scratch,
                                     .nodes_end = session->nodes + program->node_count};
+    // The child of a fork() has no threads but its own; it computes the same.
+    const int shares = session->pool != NULL && ei_thread_pool_is_here(session->pool);
     if (ticks != NULL) {
         *ticks++ = ei_ticks();
     }
     for (uint32_t i = 0; i < program->step_count; i++) {
         const ei_bound_node *node = &session->nodes[steps[i].node];
-        const ei_status status =
-            node->op->run(node, &context, steps[i].row_begin, steps[i].row_end);
+        const uint32_t begin = steps[i].row_begin;
+        const uint32_t end = steps[i].row_end;
+        const ei_status status = shares && node->row_share != 0
+                                     ? ei_share_run(session, node, &context, begin, end)
+                                     : node->op->run(node, &context, begin, end);
         if (status != EI_OK) {
             const ei_node_record *record = &model->nodes[program->first_node + steps[i].node];
             return ei_fail_in(status, "step %" PRIu32 ", node '%s' (%s)", i,

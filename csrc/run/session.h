@@ -2,6 +2,7 @@
 #ifndef EI_RUN_SESSION_H
 #define EI_RUN_SESSION_H
 
+#include "base/thread_pool.h"
 #include "kernels/table.h"
 #include "model/model.h"
 #include "ops/op.h"
@@ -16,17 +17,32 @@ struct ei_session {
     ei_view *views; // of the nodes' operands, in their order
     uint8_t *scratch, *arena, *state;
     uint64_t *ticks; // of the caller, for the start of a run and the end of each step; NULL: none
+    size_t bytes;    // of the session's memory: these parts and the threads'
+    ei_thread_pool *pool; // NULL: steps run on the calling thread alone
+    uint32_t threads;
 };
+
+/// How a session runs: what ei_session_options asks for, checked.
+typedef struct ei_session_plan {
+    const ei_program_record *program;
+    const ei_kernels *kernels;
+    uint32_t threads; // 1 to EI_MAX_THREADS
+    ei_placement placement;
+    uint64_t part_work; // ei_share_nodes
+    uint64_t bytes;     // that the session needs
+} ei_session_plan;
 
 _Static_assert(sizeof(ei_session) <= EI_SESSION_FIXED_BYTES, "part of the promised size");
 _Static_assert(sizeof(ei_bound_node) <= EI_SESSION_NODE_BYTES, "part of the promised size");
 _Static_assert(sizeof(ei_view) <= EI_SESSION_OPERAND_BYTES, "part of the promised size");
 _Static_assert(EI_SESSION_FIXED_BYTES % 8 == 0 && EI_SESSION_NODE_BYTES % 8 == 0, "alignment");
 
-/// Checks the memory's alignment and size, zeroes it and binds every operand to its place.
-ei_status ei_session_bind(const ei_model *model, const ei_program_record *program,
-                          const ei_kernels *kernels, void *memory, size_t bytes,
-                          ei_session **session);
+/// Checks the memory's alignment and size, zeroes it, binds every operand to its place and starts the threads.
+ei_status ei_session_bind(const ei_model *model, const ei_session_plan *plan, void *memory,
+                          size_t bytes, ei_session **session);
+
+/// Ends the threads.
+void ei_session_unbind(ei_session *session);
 
 /// A graph input or output: inputs count from 0, outputs follow them.
 const ei_tensor_record *ei_session_io(const ei_session *session, uint32_t io);

@@ -56,6 +56,43 @@ def byte_count(text: str) -> int:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def cpu_list(text: str) -> list[int]:
+    """Numbers of CPUs, such as 0,2-3."""
+    cpus: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a list of CPUs such as 0,2-3")
+        low, high = int(first), int(last or first)
+        if not low <= high <= 1023:
+            raise argparse.ArgumentTypeError(f"{text!r}: CPUs are numbered upwards, 0 to 1023")
+        cpus.extend(range(low, high + 1))
+    return cpus
+
+
+def add_thread_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare --threads and where the threads run."""
+    parser.add_argument(
+        "--threads",
+        type=positive_int,
+        default=1,
+        metavar="N",
+        help="threads that share a run (default 1)",
+    )
+    parser.add_argument(
+        "--cpus",
+        type=cpu_list,
+        metavar="LIST",
+        help="CPUs of the threads, e.g. 0,2-3; the first is for the main thread, which stays where "
+        "it is (taskset)",
+    )
+    parser.add_argument(
+        "--performance-cores",
+        action="store_true",
+        help="keep the threads on cores of the fastest kind",
+    )
+
+
 def refuse_overwriting(output: Path, *sources: Path) -> None:
     """An output must not replace a file that the command reads.
 

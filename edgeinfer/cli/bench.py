@@ -1,7 +1,8 @@
 """Measure how long a model takes: p50, p90, p99 and the longest run.
 
 Runs the model on one input over and over after a warm-up, each run timed on its own. Times include
-the Python call. For figures that can be compared, pin the process to a core (taskset -c 0).
+the Python call. For figures that can be compared, pin the process to a core for each thread
+(taskset -c 0).
 
 --profile says where the time goes: for each step the kernel that runs it and the tier that this is
 of, its median time, its share, and what it achieves. One of every eight runs is profiled; the
@@ -21,6 +22,7 @@ import numpy.typing as npt
 
 from edgeinfer.budget import format_bytes
 from edgeinfer.cli.arguments import (
+    add_thread_arguments,
     natural,
     positive_int,
     positive_number,
@@ -55,9 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=natural, default=0, help="seed of the random input")
     parser.add_argument("--tier", help="kernel tier, e.g. scalar")
-    parser.add_argument(
-        "--threads", type=positive_int, default=1, metavar="N", help="threads (default 1)"
-    )
+    add_thread_arguments(parser)
     parser.add_argument("--profile", action="store_true", help="print a table of the steps")
     parser.add_argument(
         "--peak",
@@ -78,7 +78,13 @@ def run(args: argparse.Namespace) -> int:
     if args.trace:
         refuse_overwriting(Path(args.trace), Path(args.model))
     start = time.perf_counter()
-    with edgeinfer.load(args.model, tier=args.tier, threads=args.threads) as model:
+    with edgeinfer.load(
+        args.model,
+        threads=args.threads,
+        tier=args.tier,
+        cpus=args.cpus,
+        performance_cores=args.performance_cores,
+    ) as model:
         load_ms = (time.perf_counter() - start) * 1e3
         rng = np.random.default_rng(args.seed)
         inputs = {info.name: random_input(info, rng) for info in model.inputs}
@@ -92,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
             times, profiled = _measure(
                 lambda: model.run_into(outputs, inputs), args.seconds, args.runs, progress, profiler
             )
-        session_bytes = model.plan.session_bytes
+        session_bytes = model.session_bytes
         result: dict[str, Any] = {
             "model": model.name,
             "tier": model.tier,
@@ -119,7 +125,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(result)
         return 0
-    print(f"{result['model']}: tier {result['tier']}, {result['runs']:,} runs")
+    threads = f", {args.threads} threads" if args.threads > 1 else ""
+    print(f"{result['model']}: tier {result['tier']}{threads}, {result['runs']:,} runs")
     for key in ("p50", "p90", "p99", "max"):
         print(f"  {key:<4} {result[f'{key}_us']:12,.1f} µs")
     print(f"  load {load_ms:12,.2f} ms, session {format_bytes(session_bytes)}")

@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeinfer.budget import format_bytes
+from edgeinfer.budget import SESSION_THREAD_BYTES, format_bytes
 from edgeinfer.cli.arguments import refuse_overwriting
 from edgeinfer.cli.progress import Progress
 from edgeinfer.cli.text import print_json
@@ -49,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
         print(draw.plan_table(program))
         print(f"\narena {format_bytes(program.arena_bytes)}")
         print(f"session {format_bytes(program.session_bytes)}")
+        print(f"each thread beyond the first: {format_bytes(SESSION_THREAD_BYTES)} more")
     return 0
 
 
@@ -59,6 +60,7 @@ def _as_data(program: FileProgram) -> dict[str, Any]:
         "arena_bytes": program.arena_bytes,
         "state_bytes": program.state_bytes,
         "session_bytes": program.session_bytes,
+        "thread_bytes": SESSION_THREAD_BYTES,
         "weights_bytes": program.weights_bytes,
         "peak_step": program.peak_step,
         "peak_node": peak.name,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeinfer.cli.arguments import byte_count, refuse_overwriting
+from edgeinfer.cli.arguments import add_thread_arguments, byte_count, refuse_overwriting
 from edgeinfer.cli.progress import Progress
 from edgeinfer.cli.text import print_json, printable
 from edgeinfer.errors import InputError
@@ -68,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ram-budget", type=byte_count, metavar="BYTES", help="refuse above it, e.g. 96KiB"
     )
     parser.add_argument("--tier", help="kernel tier, e.g. scalar")
+    add_thread_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print outputs as JSON")
 
 
@@ -75,7 +76,14 @@ def run(args: argparse.Namespace) -> int:
     """Load, run each input, print or save."""
     import edgeinfer
 
-    with edgeinfer.load(args.model, ram_budget=args.ram_budget, tier=args.tier) as model:
+    with edgeinfer.load(
+        args.model,
+        ram_budget=args.ram_budget,
+        threads=args.threads,
+        tier=args.tier,
+        cpus=args.cpus,
+        performance_cores=args.performance_cores,
+    ) as model:
         files = _files_by_input(args.input, model.inputs)
         if args.output:
             read = [Path(args.model), *(path for path, _ in files)]

@@ -50,6 +50,15 @@ def pointers(*arrays: np.ndarray | None) -> Any:
     return found
 
 
+def threads_options(threads: int) -> Any:
+    """Options that ask for threads, or none at all for one thread."""
+    if threads == 1:
+        return NULL
+    made = ffi.new("ei_session_options *", {"threads": threads})
+    made.struct_bytes = ffi.sizeof("ei_session_options")
+    return made
+
+
 class OpenModel:
     """A model in memory that Python owns.
 
@@ -72,17 +81,19 @@ class OpenModel:
         self.model = made[0]
         self._sessions: list[np.ndarray] = []
 
-    def session_bytes(self, program: int = 0) -> int:
+    def session_bytes(self, program: int = 0, threads: int = 1) -> int:
         """What ei_session_size says."""
         size = ffi.new("size_t *")
-        ok(lib().ei_session_size(self.model, program, NULL, size))
+        ok(lib().ei_session_size(self.model, program, threads_options(threads), size))
         return int(size[0])
 
-    def session(self, memory: np.ndarray, program: int = 0) -> Any:
+    def session(self, memory: np.ndarray, program: int = 0, threads: int = 1) -> Any:
         """A session in this memory, which stays as long as the model."""
         self._sessions.append(memory)
         made = ffi.new("ei_session **")
-        ok(lib().ei_session_init(self.model, program, NULL, pointer(memory), memory.nbytes, made))
+        options = threads_options(threads)
+        address = pointer(memory)
+        ok(lib().ei_session_init(self.model, program, options, address, memory.nbytes, made))
         return made[0]
 
 

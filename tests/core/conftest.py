@@ -14,7 +14,7 @@ from tests.requirements import require_c_compiler
 
 Compile = Callable[..., Path]
 Calls = tuple[int, ...]
-CountAllocations = Callable[[Mapping[str, tuple[int, bytes]]], dict[str, Calls]]
+CountAllocations = Callable[..., dict[str, Calls]]
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +44,10 @@ def compile_c(repo_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Comp
 
 @pytest.fixture
 def count_allocations(compile_c: Compile, repo_root: Path, tmp_path: Path) -> CountAllocations:
-    """Run .edge files so many times each; calls to open, to bind, to run, and to close, by name."""
+    """count_allocations(files, threads=1): run .edge files so many times each.
+
+    Gives the numbers of calls to open, to bind, to run, and to close, by name.
+    """
     if platform.libc_ver()[0] != "glibc":
         pytest.skip("counts the GNU C library's calls")
     library = library_path()
@@ -55,8 +58,8 @@ def count_allocations(compile_c: Compile, repo_root: Path, tmp_path: Path) -> Co
         f"-Wl,-rpath,{library.parent}",
     )
 
-    def count(files: Mapping[str, tuple[int, bytes]]) -> dict[str, Calls]:
-        command: list[str | Path] = [program]
+    def count(files: Mapping[str, tuple[int, bytes]], threads: int = 1) -> dict[str, Calls]:
+        command: list[str | Path] = [program, str(threads)]
         for name, (runs, data) in files.items():
             path = tmp_path / f"{name}.edge"
             path.write_bytes(data)

@@ -1,4 +1,5 @@
-// Counts what models and their sessions allocate: count_allocations {RUNS MODEL.edge}...
+// Counts what models and their sessions allocate: count_allocations THREADS {RUNS
+// MODEL.edge}...
 //
 // The program's own malloc and its relatives take the place of the C library's, for the library
 // under test too. Prints, in a line per model, the numbers of calls while it is opened, sized and
@@ -51,7 +52,8 @@ static void must(ei_status status) {
     }
 }
 
-static void count(const char *path, long runs) {
+static void count(const char *path, long runs, uint32_t threads) {
+    const ei_session_options options = {.struct_bytes = sizeof options, .threads = threads};
     static _Alignas(64) unsigned char memory[4 << 20];
     ei_model *model;
     ei_session *session;
@@ -61,13 +63,14 @@ static void count(const char *path, long runs) {
     const long at_start = taken, freed_at_start = freed;
     must(ei_model_open(path, &model));
     const long opened = taken;
-    must(ei_session_size(model, 0, NULL, &bytes));
-    must(ei_session_init(model, 0, NULL, memory, sizeof memory, &session));
+    must(ei_session_size(model, 0, &options, &bytes));
+    must(ei_session_init(model, 0, &options, memory, sizeof memory, &session));
     const long bound = taken;
     for (long i = 0; i < runs; i++) {
         must(ei_session_run(session, NULL, NULL));
     }
     const long ran = taken;
+    ei_session_close(session);
     ei_model_close(model);
     const long closed = freed;
     printf("%ld %ld %ld %ld\n", opened - at_start, bound - opened, ran - bound,
@@ -75,11 +78,11 @@ static void count(const char *path, long runs) {
 }
 
 int main(int argc, char **argv) {
-    if (argc < 3 || argc % 2 == 0) {
+    if (argc < 4 || argc % 2 == 1) {
         return 2;
     }
-    for (int i = 1; i < argc; i += 2) {
-        count(argv[i + 1], atol(argv[i]));
+    for (int i = 2; i < argc; i += 2) {
+        count(argv[i + 1], atol(argv[i]), (uint32_t)atol(argv[1]));
     }
     return 0;
 }

@@ -1,6 +1,6 @@
 """Runs a model whose every block of memory ends, or begins, at a page that may not be touched.
 
-    python -m tests.core.guarded end|begin MODEL.edge...
+    python -m tests.core.guarded end|begin THREADS MODEL.edge...
 
 A process of its own, because a byte too far ends it. Prints the CRC-32 of each model's outputs.
 `checksums` starts it.
@@ -46,11 +46,12 @@ def take(size: int, at_end: bool) -> np.ndarray:
     return result
 
 
-def checksum(data: bytes, at_end: bool) -> int:
+def checksum(data: bytes, at_end: bool, threads: int) -> int:
     """Open, bind and run, once in own buffers and once in the caller's; CRC-32 of the outputs."""
     rng = np.random.default_rng(1)
     model = OpenModel(data, lambda size: take(size, at_end))
-    session = model.session(take(model.session_bytes(), at_end))
+    memory = take(model.session_bytes(threads=threads), at_end)
+    session = model.session(memory, threads=threads)
     info = ffi.new("ei_tensor_info *")
     inputs, outputs = [], []
     for i in range(lib().ei_model_input_count(model.model, 0)):
@@ -68,10 +69,13 @@ def checksum(data: bytes, at_end: bool) -> int:
     for i, expected in enumerate(outputs):
         own = ffi.cast("const char *", lib().ei_session_output(session, i))
         assert bytes(ffi.buffer(own, expected.nbytes)) == expected.tobytes()
+    lib().ei_session_close(session)
     return zlib.crc32(b"".join(output.tobytes() for output in outputs))
 
 
-def checksums(edge: str, files: Mapping[str, bytes], folder: Path) -> dict[str, int]:
+def checksums(
+    edge: str, files: Mapping[str, bytes], folder: Path, threads: int = 1
+) -> dict[str, int]:
     """Run .edge files in a process with guards at one edge, "begin" or "end"; CRC-32 by name."""
     paths = []
     for name, data in files.items():
@@ -80,7 +84,7 @@ def checksums(edge: str, files: Mapping[str, bytes], folder: Path) -> dict[str, 
             file.sections[10] += b" "
         paths.append(folder / f"{name}.edge")
         paths[-1].write_bytes(file.build())
-    command = [sys.executable, "-m", "tests.core.guarded", *map(str, [edge, *paths])]
+    command = [sys.executable, "-m", "tests.core.guarded", *map(str, [edge, threads, *paths])]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, (
         f"after {done.stdout.count(chr(10))} of {list(files)}: "
@@ -90,5 +94,6 @@ def checksums(edge: str, files: Mapping[str, bytes], folder: Path) -> dict[str, 
 
 
 if __name__ == "__main__":
-    for name in sys.argv[2:]:
-        print(checksum(Path(name).read_bytes(), sys.argv[1] == "end"), flush=True)
+    for name in sys.argv[3:]:
+        crc = checksum(Path(name).read_bytes(), sys.argv[1] == "end", int(sys.argv[2]))
+        print(crc, flush=True)

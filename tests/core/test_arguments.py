@@ -188,10 +188,25 @@ def test_options_of_the_first_header_are_read_and_nothing_behind_them(opened: Op
     refused(session_size(opened, made), "EI_ERROR_BUDGET", "1 too few")
 
 
-def test_more_than_one_thread_is_not_supported(opened: OpenModel) -> None:
-    for threads in (0, 1):
+def test_thread_counts_end_at_32(opened: OpenModel) -> None:
+    for threads in (0, 1, 2, 32):
         ok(session_size(opened, options(threads=threads)))
-    refused(session_size(opened, options(threads=2)), "EI_ERROR_UNSUPPORTED", "threads is 2")
+    for threads in (33, 2**32 - 1):
+        code = session_size(opened, options(threads=threads))
+        refused(code, ARGUMENT, f"threads is {threads}, must be at most 32")
+
+
+def test_a_list_of_cpus_must_be_there(opened: OpenModel) -> None:
+    code = session_size(opened, options(cpu_count=1))
+    refused(code, ARGUMENT, "cpus is NULL and cpu_count is 1")
+
+
+def test_work_of_a_part_must_be_a_number(
+    opened: OpenModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for wrong in ("-1", "1e6", "99999999999999999999"):
+        monkeypatch.setenv("EDGEINFER_PART_WORK", wrong)
+        refused(session_size(opened, NULL), ARGUMENT, f"EDGEINFER_PART_WORK is '{wrong}'")
 
 
 def test_an_unknown_tier_is_refused(opened: OpenModel) -> None:
@@ -253,9 +268,9 @@ def test_outputs_are_untouched_on_failure(opened: OpenModel) -> None:
 
 
 def test_a_success_leaves_the_message_alone(opened: OpenModel) -> None:
-    refused(session_size(opened, options(threads=7)), "EI_ERROR_UNSUPPORTED", "threads is 7")
+    refused(session_size(opened, options(threads=77)), ARGUMENT, "threads is 77")
     ok(session_size(opened, NULL))
-    assert b"threads is 7" in ffi.string(lib().ei_last_error())
+    assert b"threads is 77" in ffi.string(lib().ei_last_error())
 
 
 def test_every_status_has_a_sentence() -> None:

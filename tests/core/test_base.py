@@ -1,4 +1,4 @@
-"""csrc/base by itself: checksums by every method, CPU features, sorting."""
+"""csrc/base by itself: checksums by every method, CPU features and kinds, sorting."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ ffi.cdef(
     uint32_t ei_crc32_pclmul(uint32_t crc, const void *data, size_t bytes);
     uint32_t ei_crc32_arm(uint32_t crc, const void *data, size_t bytes);
     uint32_t ei_cpu_features(void);
+    int ei_cpu_list_parse(const char *text, uint64_t *mask);
+    void ei_fastest_cpus(const char *root, uint64_t *fastest);
     void ei_sort(uint32_t *values, size_t count,
                  int (*less)(const void *context, uint32_t a, uint32_t b), const void *context);
     """
@@ -107,3 +109,82 @@ def test_sorting(base: Any, count: int) -> None:
     order = list(values)
     assert sorted(order) == list(range(count))
     assert keys[order].tolist() == sorted(keys.tolist())
+
+
+# --- kinds of CPUs
+
+MASK_WORDS = 16
+
+
+def cpus_of(mask: Any) -> set[int]:
+    return {64 * w + i for w in range(MASK_WORDS) for i in range(64) if mask[w] >> i & 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "cpus"),
+    [
+        ("0", {0}),
+        ("0-3\n", {0, 1, 2, 3}),
+        ("0-1,64,1022-1023\n", {0, 1, 64, 1022, 1023}),
+        ("", None),
+        ("\n", None),
+        ("0,", None),
+        ("3-1", None),
+        ("-1", None),
+        ("1024", None),
+        ("0-99999999999999999999", None),
+        ("0 1", None),
+    ],
+)
+def test_lists_of_cpus(base: Any, text: str, cpus: set[int] | None) -> None:
+    mask = ffi.new("uint64_t[]", [7] * MASK_WORDS)
+    found = base.ei_cpu_list_parse(text.encode(), mask)
+    if cpus is None:
+        assert (found, list(mask)) == (0, [7] * MASK_WORDS)
+    else:
+        assert found
+        assert cpus_of(mask) == cpus
+
+
+FOUR_CPUS = {"system/cpu/present": "0-3\n"}
+
+
+@pytest.mark.parametrize(
+    ("files", "cpus"),
+    [
+        ({**FOUR_CPUS, "cpu_core/cpus": "0-1\n", "cpu_atom/cpus": "2-3\n"}, {0, 1}),
+        (
+            {
+                **FOUR_CPUS,
+                **{
+                    f"system/cpu/cpu{i}/cpu_capacity": f"{capacity}\n"
+                    for i, capacity in enumerate([446, 1024, 446, 1024])
+                },
+                "system/cpu/cpu0/cpufreq/cpuinfo_max_freq": "9000000\n",
+            },
+            {1, 3},
+        ),
+        (
+            {
+                **FOUR_CPUS,
+                **{
+                    f"system/cpu/cpu{i}/cpufreq/cpuinfo_max_freq": f"{frequency}\n"
+                    for i, frequency in enumerate([5_100_000, 4_900_000, 3_500_000, 5_100_000])
+                },
+            },
+            {0, 1, 3},
+        ),
+        (FOUR_CPUS, set(range(1024))),
+        ({}, set(range(1024))),
+        ({**FOUR_CPUS, "cpu_core/cpus": "rubbish"}, set(range(1024))),
+    ],
+    ids=["Intel", "Arm", "frequencies", "one kind", "nothing known", "unreadable"],
+)
+def test_the_fastest_kind(base: Any, tmp_path: Path, files: dict[str, str], cpus: set[int]) -> None:
+    for name, contents in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(contents)
+    mask = ffi.new("uint64_t[]", MASK_WORDS)
+    base.ei_fastest_cpus(str(tmp_path).encode(), mask)
+    assert cpus_of(mask) == cpus

@@ -2,11 +2,13 @@
 
 It is run in the ways that a plan may choose: over whole tensors, in the bytes of an operand, and
 streamed through the smallest rings that hold what each band of rows needs, with guard tensors on
-both sides. Every tier that this CPU supports runs it, and must give the scalar tier's bits.
+both sides. Every tier that this CPU supports runs it, and must give the scalar tier's bits, as must
+threads that share it.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -194,15 +196,21 @@ def _run_on_every_tier(
     """What the scalar tier gives, once all the others have been held against it."""
     file = write_model([(program, plan)], {})
     expected: dict[str, np.ndarray] = {}
-    for tier in supported_tiers():
-        results = edgeinfer.load(file, tier=tier).run(given)
+    tiers = supported_tiers()
+    # Number of threads: something that follows from the file, and differs from one to the next.
+    for tier, threads in [*((tier, 1) for tier in tiers), (tiers[-1], 2 + zlib.crc32(file) % 4)]:
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("EDGEINFER_PART_WORK", "1")  # they share the smallest steps too
+            with edgeinfer.load(file, tier=tier, threads=threads) as model:
+                results = model.run(given)
         if not isinstance(results, dict):
             results = {program.outputs[0].name: results}
-        if tier == "scalar":
+        if not expected:
             expected = results
             continue
         for name, result in results.items():
-            np.testing.assert_array_equal(result, expected[name], err_msg=f"{tier}: {name}")
+            message = f"{tier}, {threads} threads: {name}"
+            np.testing.assert_array_equal(result, expected[name], err_msg=message)
     return expected
 
 

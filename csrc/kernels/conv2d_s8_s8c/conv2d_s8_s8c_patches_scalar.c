@@ -255,6 +255,24 @@ static int is_pointwise(const ei_conv2d_s8_s8c_args *args) {
            w->out_w == w->in_w;
 }
 
+/// Not inlined: its buffers and those of ei_multiply_pixel_rows would lie on the stack together.
+static __attribute__((noinline)) void multiply_windows(const ei_packed_gemm *gemm,
+                                                       const ei_conv2d_s8_s8c_args *args,
+                                                       uint32_t begin, uint32_t end) {
+    const ei_window *w = &args->window;
+    ei_patch patch;
+    patch.gemm = gemm;
+    patch.args = args;
+    patch.in_count = w->in_c / args->groups;
+    patch.pixel_bytes = (size_t)patch.in_count * gemm->value_bytes;
+    const int32_t most = columns_that_fit(&patch);
+    if (most == 0 || segments_of_row(args) > EI_PATCH_SEGMENTS / (size_t)w->kernel_h) {
+        ei_conv2d_s8_s8c_scalar(args, begin, end);
+        return;
+    }
+    convolve(&patch, most, begin, end);
+}
+
 void ei_conv2d_s8_s8c_patches(const ei_packed_gemm *gemm, const ei_conv2d_s8_s8c_args *args,
                               uint32_t begin, uint32_t end) {
     const ei_window *w = &args->window;
@@ -274,15 +292,5 @@ void ei_conv2d_s8_s8c_patches(const ei_packed_gemm *gemm, const ei_conv2d_s8_s8c
         ei_multiply_pixel_rows(gemm, &job, begin, end);
         return;
     }
-    ei_patch patch;
-    patch.gemm = gemm;
-    patch.args = args;
-    patch.in_count = w->in_c / args->groups;
-    patch.pixel_bytes = (size_t)patch.in_count * gemm->value_bytes;
-    const int32_t most = columns_that_fit(&patch);
-    if (most == 0 || segments_of_row(args) > EI_PATCH_SEGMENTS / (size_t)w->kernel_h) {
-        ei_conv2d_s8_s8c_scalar(args, begin, end);
-        return;
-    }
-    convolve(&patch, most, begin, end);
+    multiply_windows(gemm, args, begin, end);
 }
