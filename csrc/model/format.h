@@ -28,10 +28,10 @@
 #define EI_SESSION_OPERAND_BYTES 32
 #define EI_SESSION_ALIGNMENT     64
 
-/// What each thread of a session beyond the first adds to it: its stack, of which kernels use up to 64 KiB, the C
+/// What each thread of a session beyond the first adds to it: its stack, of which kernels use up to 72 KiB, the C
 /// library's own data of a thread, frames of signals.
 #ifndef EI_SESSION_THREAD_BYTES // sanitizers keep much of their own there, and are built with more
-#define EI_SESSION_THREAD_BYTES (96 * 1024)
+#define EI_SESSION_THREAD_BYTES (112 * 1024)
 #endif
 #define EI_MAX_THREADS 32
 
