@@ -98,14 +98,13 @@ static int plan_columns(ei_depthwise_block *block, int32_t width, int64_t least)
         return 0;
     }
     const int64_t columns = columns_that_fit(block);
-    if (columns < 1 || columns < least) {
+    if (columns < least) {
         return 0;
     }
     block->columns = w->out_w;
-    if (columns < w->out_w) {
-        const int32_t most = (int32_t)columns; // less than out_w
-        const int32_t runs = (w->out_w + most - 1) / most;
-        block->columns = (w->out_w + runs - 1) / runs;
+    if (columns < w->out_w) { // runs of about the same length
+        const int64_t runs = (w->out_w + columns - 1) / columns;
+        block->columns = (int32_t)((w->out_w + runs - 1) / runs);
     }
     return 1;
 }
