@@ -54,7 +54,7 @@ class EdgeInfer:
         start = self._memory.ctypes.data + -self._memory.ctypes.data % _ALIGNMENT
         memory = ffi.cast("void *", start)
         check(lib().ei_session_init(made[0], 0, options, memory, size[0], session))
-        self._model, self._session, self._threads = made[0], session[0], threads
+        self._model, self._session = made[0], session[0]
 
     def run_once(self) -> None:
         """On whatever the session's memory holds: zeros."""
@@ -66,8 +66,7 @@ class EdgeInfer:
         """Give everything back."""
         from edgeinfer._ffi import lib
 
-        if self._threads > 1:
-            lib().ei_session_close(self._session)
+        lib().ei_session_close(self._session)
         lib().ei_model_close(self._model)
 
 

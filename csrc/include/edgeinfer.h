@@ -191,7 +191,8 @@ EI_API const char *ei_session_tier(const ei_session *session);
 /// From now on, runs write the time at their start to ticks[0] and at the end of step i to ticks[i + 1]. `ticks` is the
 /// caller's, `count` entries, at least step_count + 1 (ei_model_plan), and is borrowed until it is replaced; NULL turns
 /// profiling off. Costs 10 to 20 ns per step while it is on. A tick is one of a constant-rate counter of the CPU: measure
-/// how long it lasts by a clock of your own around runs. After a run that fails, entries past the step are those before.
+/// how long it lasts by a clock of your own around runs. A step that threads share ends when the last of them is done. A
+/// run that fails writes no entries past the step that failed.
 EI_API ei_status ei_session_profile(ei_session *session, uint64_t *ticks, size_t count);
 /// Name of the i-th kernel ("conv2d_s8_s8c", "argmax_s32"), or NULL past the end.
 EI_API const char *ei_kernel_name(int index);
