@@ -5,7 +5,7 @@
 //
 // The weights of a block of output channels, as much as the L2 cache keeps, meet all rows of a band
 // before those of the next block do. Where a row has no more than half the pixels of the widest tile,
-// two rows of outputs share one (ei_packed_gemm.second_pixels), for half the passes over weights.
+// two rows of outputs share one (ei_packed_gemm.pairs_rows), for half the passes over weights.
 #include "kernels/conv2d_s8_s8c/conv2d_s8_s8c_patches.h"
 
 #include <string.h>
@@ -117,7 +117,12 @@ static void fill(const ei_patch *patch, uint8_t *out, const int8_t *row, int64_t
         out = copy_pixels(patch, out, row, inside, after - inside);
     }
     out = copy_outside(patch, out, first + count - after);
-    memset(out, 0, EI_TILE_K * patch->gemm->value_bytes); // read, and multiplied by 0
+    const uint64_t zeros = 0; // read, and multiplied by 0
+    if (patch->gemm->value_bytes == 1) {
+        memcpy(out, &zeros, EI_TILE_K);
+    } else {
+        memcpy(out, &zeros, EI_TILE_K * 2);
+    }
 }
 
 /// Has the rows of output row `oy` of an image in the patch, and gives where its segments begin.
@@ -212,9 +217,9 @@ static void multiply_group(ei_patch *patch, ei_packed_gemm_args *args, int32_t g
 static int takes_two_rows(const ei_patch *patch) {
     const ei_conv2d_s8_s8c_args *conv = patch->args;
     const ei_window *w = &conv->window;
-    return (size_t)w->out_w == patch->gemm->second_pixels && segments_of_row(conv) == 1 &&
-           w->dilation_h == 1 && w->stride_h <= EI_PATCH_ROWS &&
-           fits(patch, w->kernel_h + w->stride_h, w->out_w);
+    return patch->gemm->pairs_rows && w->out_w >= EI_LEAST_PAIRED && w->out_w <= EI_MOST_PAIRED &&
+           w->out_h > 1 && segments_of_row(conv) == 1 && w->dilation_h == 1 &&
+           w->stride_h <= EI_PATCH_ROWS && fits(patch, w->kernel_h + w->stride_h, w->out_w);
 }
 
 static void convolve(ei_patch *patch, int32_t most, uint32_t begin, uint32_t end) {

@@ -26,6 +26,9 @@
 #define EI_BLOCK_BYTES    (256 * 1024) // of weights that stay in every L2 cache
 #define EI_LATER_BYTES    (768 * 1024) // of a later layer, at most
 
+#define EI_LEAST_PAIRED 4
+#define EI_MOST_PAIRED  7
+
 /// Weights that will be asked for next, brought closer meanwhile: those of the blocks that follow, then
 /// some of a later layer.
 typedef struct ei_weights_ahead {
@@ -65,8 +68,8 @@ typedef void (*ei_patch_copy_fn)(uint8_t *out, const int8_t *x, size_t count);
 /// A tier: how it wants patches and multiplies them.
 typedef struct ei_packed_gemm {
     size_t value_bytes; // of a value in a patch
-    size_t
-        second_pixels; // how many pixels there are when second_segments is not NULL; 0: it must be
+    size_t tile_pixels; // of the largest tiles
+    int pairs_rows;     // 1: takes second_segments, of EI_LEAST_PAIRED to EI_MOST_PAIRED pixels
     ei_patch_copy_fn copy;
     ei_packed_gemm_bias_fn bias;
     ei_packed_gemm_fn multiply;
@@ -78,9 +81,9 @@ typedef struct ei_packed_gemm {
 /// ones are.
 size_t ei_block_channels(size_t channels, size_t tile_bytes);
 
-/// The same tier's, or another one that takes these multipliers: `count` of them.
+/// The same tier's, or another one that takes these multipliers, 16 for each tile of channels.
 const ei_packed_gemm *ei_packed_gemm_for(const ei_packed_gemm *gemm, const float *multiplier,
-                                         size_t count);
+                                         size_t channels);
 
 /// Pixels of k input values that lie one after the other in rows, and n output channels.
 typedef struct ei_pixel_rows {

@@ -132,5 +132,8 @@ static void copy_wide(uint8_t *out, const int8_t *x, size_t count) {
     }
 }
 
-const ei_packed_gemm ei_packed_gemm_avx2 = {
-    .value_bytes = 2, .copy = copy_wide, .bias = copy_bias, .multiply = multiply};
+const ei_packed_gemm ei_packed_gemm_avx2 = {.value_bytes = 2,
+                                            .tile_pixels = PIXELS,
+                                            .copy = copy_wide,
+                                            .bias = copy_bias,
+                                            .multiply = multiply};

@@ -23,7 +23,7 @@ typedef struct ei_gemm_tile {
     const uint8_t *const *segments;
     size_t offset; // bytes from the first pixel to this tile's, in a patch
     int8_t *y;
-    const uint8_t *const *second_segments; // of tiles of 14 pixels: the second seven
+    const uint8_t *const *second_segments; // of tiles of two halves: the second
     size_t second_offset;
     int8_t *second_y;
     ptrdiff_t ahead; // from weights to those that will be asked for next, or 0
@@ -45,6 +45,11 @@ EI_ALWAYS_INLINE void add_products(__m512i *acc, __m512i x, __m512i w) {
     __asm__("vpdpbusd %2, %1, %0" : "+v"(*acc) : "v"(x), "v"(w));
 }
 
+/// Tiles of so many pixels consist of halves, which may lie in different rows.
+EI_ALWAYS_INLINE int has_halves(const int MR) {
+    return MR % 2 == 0 && MR >= 8;
+}
+
 /// Adds all of K. MR pixels, NT tiles of channels: constants, so that sums live in registers.
 EI_ALWAYS_INLINE void accumulate(__m512i acc[16][2], const ei_gemm_tile *tile, const int MR,
                                  const int NT) {
@@ -52,7 +57,7 @@ EI_ALWAYS_INLINE void accumulate(__m512i acc[16][2], const ei_gemm_tile *tile, c
     const size_t step = args->pixel_step;
     const size_t tile_bytes = args->tile_bytes;
     const ptrdiff_t ahead = tile->ahead;
-    const int seven_twice = MR == 14;
+    const int half = has_halves(MR) ? MR / 2 : MR;
     const int8_t *w = tile->weights;
     size_t s = 0;
     do { // there is a segment and a group: loops that could be empty cost registers
@@ -61,13 +66,12 @@ EI_ALWAYS_INLINE void accumulate(__m512i acc[16][2], const ei_gemm_tile *tile, c
         const uint8_t *x[4];
         EI_UNROLL
         for (int i = 0; i < 4; i++) {
-            if (seven_twice && i >= 2) {
-                x[i] = tile->second_segments[s] + tile->second_offset + (size_t)(4 * i - 8) * step;
-            } else if (4 * i < MR) {
-                x[i] = tile->segments[s] + tile->offset + (size_t)(4 * i) * step;
-            } else {
+            if (4 * (i % 2) >= half || (i >= 2 && half == MR)) {
                 continue;
             }
+            const uint8_t *first = i < 2 ? tile->segments[s] + tile->offset
+                                         : tile->second_segments[s] + tile->second_offset;
+            x[i] = first + (size_t)(4 * (i % 2)) * step;
             __asm__("" : "+r"(x[i])); // hides how they are related
         }
         size_t group = args->groups;
@@ -79,8 +83,8 @@ EI_ALWAYS_INLINE void accumulate(__m512i acc[16][2], const ei_gemm_tile *tile, c
             }
             EI_UNROLL
             for (int m = 0; m < MR; m++) {
-                const int i = seven_twice && m >= 7 ? m - 7 : m;
-                const uint8_t *from = x[i / 4 + (i < m ? 2 : 0)];
+                const int i = m % half;
+                const uint8_t *from = x[i / 4 + (m < half ? 0 : 2)];
                 const __m512i four = load_four(from + (size_t)(i % 4) * step);
                 add_products(&acc[m][0], four, w0);
                 if (NT > 1) {
@@ -89,7 +93,7 @@ EI_ALWAYS_INLINE void accumulate(__m512i acc[16][2], const ei_gemm_tile *tile, c
             }
             EI_UNROLL
             for (int i = 0; i < 4; i++) {
-                if (4 * i < MR) {
+                if (4 * (i % 2) < half && (i < 2 || half < MR)) {
                     x[i] += EI_TILE_K;
                 }
             }
@@ -120,10 +124,10 @@ EI_ALWAYS_INLINE void store_pairs(__m512i acc[16][2], const ei_gemm_tile *tile, 
         const __m512i d = ei_scale_below_one_avx512(acc[other][1], m1);
         const __m512i bytes = _mm512_permutexvar_epi32(order, ei_pack_clamp_avx512(a, b, c, d, &q));
         _mm256_mask_storeu_epi8(y, lower, _mm512_castsi512_si256(bytes));
-        y = MR == 14 && m == 6 ? second_y : y + y_step;
+        y = has_halves(MR) && m + 1 == MR / 2 ? second_y : y + y_step;
         if (m + 1 < MR) {
             _mm512_mask_storeu_epi8(y - 32, upper, bytes);
-            y += y_step;
+            y = has_halves(MR) && m + 2 == MR / 2 ? second_y : y + y_step;
         }
     }
 }
@@ -208,7 +212,7 @@ TILE(14, 2)
 
 /// The tiles of a width, by pixels, ascending.
 typedef struct ei_gemm_tile_size {
-    size_t pixels;
+    uint32_t pixels;
     ei_gemm_tile_fn compute;
 } ei_gemm_tile_size;
 
@@ -221,6 +225,8 @@ static const ei_gemm_tile_size sizes_of_32[] = {
     {7, tile_7x2}, {8, tile_8x2}, {10, tile_10x2}, {12, tile_12x2}, {14, tile_14x2},
 };
 
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
 /// How to cut a number of pixels into few tiles: `large_count` large ones, the others the next size
 /// below. The last one may have to begin before the one in front of it ends.
 typedef struct ei_gemm_cut {
@@ -228,19 +234,20 @@ typedef struct ei_gemm_cut {
     size_t large_count;
 } ei_gemm_cut;
 
-static ei_gemm_cut cut_pixels(const ei_gemm_tile_size *sizes, size_t size_count, size_t pixels) {
-    const size_t largest = sizes[size_count - 1].pixels;
-    for (size_t count = (pixels + largest - 1) / largest;; count++) {
-        const ei_gemm_tile_size *large = sizes;
-        while (large->pixels * count < pixels) {
-            large++;
+static ei_gemm_cut cut_pixels(const ei_gemm_tile_size *sizes, uint32_t size_count,
+                              uint32_t pixels) {
+    if (pixels <= 8) { // these there are, and need no division
+        return (ei_gemm_cut){&sizes[pixels - 1], 1};
+    }
+    const uint32_t largest = sizes[size_count - 1].pixels;
+    for (uint32_t count = (pixels + largest - 1) / largest;; count++) {
+        const ei_gemm_tile_size *large = &sizes[size_count - 1];
+        while (large[-1].pixels * count >= pixels) {
+            large--;
         }
         if (large->pixels <= pixels) {
-            if (large == sizes) {
-                return (ei_gemm_cut){large, count};
-            }
-            const size_t small = large[-1].pixels;
-            const size_t more = large->pixels - small;
+            const uint32_t small = large[-1].pixels;
+            const uint32_t more = large->pixels - small;
             return (ei_gemm_cut){large, (pixels - count * small + more - 1) / more};
         }
     }
@@ -275,14 +282,16 @@ static void multiply_row(ei_gemm_tile *tile, const ei_gemm_cut *cut, int two, in
         tile->offset = at * args->pixel_step;
         tile->y = y + at * args->y_step;
         tile->second_segments = tile->segments;
-        tile->second_offset = tile->offset + 7 * args->pixel_step;
-        tile->second_y = tile->y + 7 * args->y_step;
+        tile->second_offset = tile->offset + size->pixels / 2 * args->pixel_step;
+        tile->second_y = tile->y + size->pixels / 2 * args->y_step;
         tile->ahead = two ? take_ahead(args, tile->weights) : 0;
         size->compute(tile);
     }
 }
 
-/// Seven pixels in each of two rows.
+static const ei_gemm_tile_fn two_rows[] = {tile_8x2, tile_10x2, tile_12x2, tile_14x2};
+
+/// As many pixels in each of two rows.
 static void multiply_two_rows(ei_gemm_tile *tile, int8_t *y, int8_t *second_y) {
     tile->segments = tile->args->segments;
     tile->offset = 0;
@@ -291,7 +300,7 @@ static void multiply_two_rows(ei_gemm_tile *tile, int8_t *y, int8_t *second_y) {
     tile->second_offset = 0;
     tile->second_y = second_y;
     tile->ahead = take_ahead(tile->args, tile->weights);
-    tile_14x2(tile);
+    two_rows[tile->args->pixels - EI_LEAST_PAIRED](tile);
 }
 
 static void multiply(const ei_packed_gemm_args *args) {
@@ -300,10 +309,10 @@ static void multiply(const ei_packed_gemm_args *args) {
                          .bias = args->bias,
                          .multiplier = args->multiplier,
                          .requant = ei_requant_avx512_of(&args->requant)};
-    const ei_gemm_cut cut_16 =
-        cut_pixels(sizes_of_16, sizeof sizes_of_16 / sizeof *sizes_of_16, args->pixels);
-    const ei_gemm_cut cut_32 =
-        cut_pixels(sizes_of_32, sizeof sizes_of_32 / sizeof *sizes_of_32, args->pixels);
+    const uint32_t pixels = (uint32_t)args->pixels;
+    ei_gemm_cut cut = {NULL,
+                       0}; // of the width of tiles that is going on: the last one may be narrow
+    int cut_two = -1;
     for (size_t first = 0; first < args->channels;) {
         const size_t left = args->channels - first;
         const int two = left > EI_TILE_CHANNELS;
@@ -311,12 +320,16 @@ static void multiply(const ei_packed_gemm_args *args) {
         if (two && args->second_segments != NULL) {
             multiply_two_rows(&tile, args->y + first, args->second_y + first);
         } else {
-            const ei_gemm_cut *cut = two ? &cut_32 : &cut_16;
+            if (two != cut_two) {
+                cut_two = two;
+                cut = two ? cut_pixels(sizes_of_32, COUNT(sizes_of_32), pixels)
+                          : cut_pixels(sizes_of_16, COUNT(sizes_of_16), pixels);
+            }
             tile.segments = args->segments;
-            multiply_row(&tile, cut, two, args->y + first);
+            multiply_row(&tile, &cut, two, args->y + first);
             if (args->second_segments != NULL) {
                 tile.segments = args->second_segments;
-                multiply_row(&tile, cut, two, args->second_y + first);
+                multiply_row(&tile, &cut, two, args->second_y + first);
             }
         }
         const size_t width = two ? 2 * EI_TILE_CHANNELS : EI_TILE_CHANNELS;
@@ -370,7 +383,8 @@ static void copy_unsigned(uint8_t *out, const int8_t *x, size_t count) {
 
 const ei_packed_gemm ei_packed_gemm_avx512vnni = {
     .value_bytes = 1,
-    .second_pixels = 7,
+    .tile_pixels = 14,
+    .pairs_rows = 1,
     .copy = copy_unsigned,
     .bias = bias_of_unsigned,
     .multiply = multiply,

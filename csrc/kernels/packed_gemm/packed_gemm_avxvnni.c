@@ -77,15 +77,18 @@ EI_ALWAYS_INLINE void compute(const ei_gemm_tile *tile, const int MR) {
     }
     const __m256 m0 = _mm256_loadu_ps(tile->multiplier);
     const __m256 m1 = _mm256_loadu_ps(tile->multiplier + 8);
-    const ei_requant_avx2 *q = &tile->requant;
+    const ei_requant_avx2 requant =
+        tile->requant; // a copy: stores to y might change what is in memory
+    const ei_requant_avx2 *q = &requant;
     int8_t *y = tile->y;
     EI_UNROLL
     for (int m = 0; m < PIXELS; m += 2) {
         if (m < MR) {
             const int other = m + 1 < MR ? m + 1 : m;
-            const __m256i bytes = ei_pack_avx2(
-                ei_scale_avx2(acc[m][0], m0, q), ei_scale_avx2(acc[m][1], m1, q),
-                ei_scale_avx2(acc[other][0], m0, q), ei_scale_avx2(acc[other][1], m1, q), q);
+            const __m256i bytes = ei_pack_clamp_avx2(ei_scale_below_one_avx2(acc[m][0], m0),
+                                                     ei_scale_below_one_avx2(acc[m][1], m1),
+                                                     ei_scale_below_one_avx2(acc[other][0], m0),
+                                                     ei_scale_below_one_avx2(acc[other][1], m1), q);
             ei_store_channels_sse(y, _mm256_castsi256_si128(bytes), tile->channels);
             if (m + 1 < MR) {
                 ei_store_channels_sse(y + args->y_step, _mm256_extracti128_si256(bytes, 1),
@@ -132,10 +135,10 @@ static void compute_one_pixel(const ei_gemm_tile *tile) {
     for (int i = 0; i < 2 * ONE_PIXEL_TILES; i += 2) {
         const float *multiplier = tile->multiplier + 8 * i;
         const ei_requant_avx2 *q = &tile->requant;
-        const __m256i a = ei_scale_avx2(acc[i], _mm256_loadu_ps(multiplier), q);
-        const __m256i b = ei_scale_avx2(acc[i + 1], _mm256_loadu_ps(multiplier + 8), q);
-        ei_store_channels_sse(tile->y + 8 * i, _mm256_castsi256_si128(ei_pack_avx2(a, b, a, b, q)),
-                              EI_TILE_CHANNELS);
+        const __m256i a = ei_scale_below_one_avx2(acc[i], _mm256_loadu_ps(multiplier));
+        const __m256i b = ei_scale_below_one_avx2(acc[i + 1], _mm256_loadu_ps(multiplier + 8));
+        const __m256i bytes = ei_pack_clamp_avx2(a, b, a, b, q);
+        ei_store_channels_sse(tile->y + 8 * i, _mm256_castsi256_si128(bytes), EI_TILE_CHANNELS);
     }
 }
 
@@ -220,4 +223,10 @@ static void copy_unsigned(uint8_t *out, const int8_t *x, size_t count) {
 }
 
 const ei_packed_gemm ei_packed_gemm_avxvnni = {
-    .value_bytes = 1, .copy = copy_unsigned, .bias = bias_of_unsigned, .multiply = multiply};
+    .value_bytes = 1,
+    .tile_pixels = PIXELS,
+    .copy = copy_unsigned,
+    .bias = bias_of_unsigned,
+    .multiply = multiply,
+    .any_multiplier = &ei_packed_gemm_avx2,
+};

@@ -27,24 +27,22 @@ static void copy_rows(const ei_packed_gemm *gemm, uint8_t *out, const ei_rows *x
     }
 }
 
-enum { WIDEST = 14 }; // pixels of the largest tiles
-
-/// Whole tiles of the widest kind, as many as stay in the cache; but not less than one while there is
+/// Whole tiles of the largest kind, as many as stay in the cache; but not less than one while there is
 /// room, for weights come from farther away.
-static size_t pixels_at_a_time(size_t pixels, size_t pixel_step) {
+static size_t pixels_at_a_time(size_t pixels, size_t pixel_step, size_t tile) {
     const size_t few = (EI_PATCH_FEW - EI_PATCH_SLACK) / pixel_step;
     const size_t room = (EI_PATCH_BYTES - EI_PATCH_SLACK) / pixel_step;
-    const size_t most = few > WIDEST ? few / WIDEST * WIDEST : smaller(room, WIDEST);
+    const size_t most = few > tile ? few / tile * tile : smaller(room, tile);
     const size_t chunks = (pixels + most - 1) / most;
     const size_t even = (pixels + chunks - 1) / chunks;
-    return smaller(most, (even + WIDEST - 1) / WIDEST * WIDEST);
+    return smaller(most, (even + tile - 1) / tile * tile);
 }
 
 /// Rows that lie one after the other in y.
 static void multiply_run(const ei_packed_gemm *gemm, const ei_pixel_rows *job,
                          ei_packed_gemm_args *args, uint8_t *patch, uint32_t row, uint32_t count) {
     const size_t pixels = (size_t)count * job->pixels;
-    const size_t chunk = pixels_at_a_time(pixels, args->pixel_step);
+    const size_t chunk = pixels_at_a_time(pixels, args->pixel_step, gemm->tile_pixels);
     int8_t *y = args->y + (size_t)(row % job->y.ring) * job->y.row_bytes;
     ei_packed_gemm_args now = *args;
     for (size_t first = 0; first < pixels; first += chunk) {
@@ -66,10 +64,14 @@ size_t ei_block_channels(size_t channels, size_t tile_bytes) {
 }
 
 const ei_packed_gemm *ei_packed_gemm_for(const ei_packed_gemm *gemm, const float *multiplier,
-                                         size_t count) {
-    int large = 0;
-    for (size_t i = 0; i < count; i++) {
-        large |= !(multiplier[i] > -1.0f && multiplier[i] < 1.0f);
+                                         size_t channels) {
+    int32_t large = 0;
+    for (size_t first = 0; first < channels; first += EI_TILE_CHANNELS) {
+        int32_t bits[EI_TILE_CHANNELS];
+        memcpy(bits, multiplier + first, sizeof bits);
+        for (int i = 0; i < EI_TILE_CHANNELS; i++) { // magnitudes are ordered as their bits are
+            large |= (bits[i] & 0x7fffffff) >= 0x3f800000;
+        }
     }
     return large && gemm->any_multiplier != NULL ? gemm->any_multiplier : gemm;
 }
