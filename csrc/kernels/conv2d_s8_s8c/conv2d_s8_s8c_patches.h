@@ -5,7 +5,7 @@
 #include "kernels/conv2d_s8_s8c/conv2d_s8_s8c.h"
 #include "kernels/packed_gemm/packed_gemm.h"
 
-/// As ei_conv2d_s8_s8c_fn. A window that no patch holds, 24 KiB of input, is left to the scalar
+/// As ei_conv2d_s8_s8c_fn. A window that no patch holds, 48 KiB of input, is left to the scalar
 /// version.
 void ei_conv2d_s8_s8c_patches(const ei_packed_gemm *gemm, const ei_conv2d_s8_s8c_args *args,
                               uint32_t begin, uint32_t end);

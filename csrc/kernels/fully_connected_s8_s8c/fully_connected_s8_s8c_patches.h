@@ -6,7 +6,7 @@
 #include "kernels/fully_connected_s8_s8c/fully_connected_s8_s8c.h"
 #include "kernels/packed_gemm/packed_gemm.h"
 
-/// As ei_fully_connected_s8_s8c_fn. Vectors that no patch holds, of more than 24 KiB, are left to the
+/// As ei_fully_connected_s8_s8c_fn. Vectors that no patch holds, of more than 48 KiB, are left to the
 /// scalar version.
 void ei_fully_connected_s8_s8c_patches(const ei_packed_gemm *gemm,
                                        const ei_fully_connected_s8_s8c_args *args, uint32_t begin,
