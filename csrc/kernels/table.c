@@ -145,6 +145,16 @@ static int has_avx512vnni(void) {
 }
 #endif
 
+#if EI_TIER_NEON
+static void fill_neon(ei_kernels *kernels) {
+    kernels->depthwise_conv2d_s8_s8c = ei_depthwise_conv2d_s8_s8c_neon;
+}
+
+static int has_neon(void) {
+    return (ei_cpu_features() & EI_CPU_NEON) != 0;
+}
+#endif
+
 static int always(void) {
     return 1;
 }
@@ -166,6 +176,9 @@ static const ei_tier tiers[] = {
 #endif
 #if EI_TIER_AVX512VNNI
     {"avx512vnni", has_avx512vnni, fill_avx512vnni},
+#endif
+#if EI_TIER_NEON
+    {"neon", has_neon, fill_neon},
 #endif
 };
 

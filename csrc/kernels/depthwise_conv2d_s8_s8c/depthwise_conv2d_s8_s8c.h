@@ -34,5 +34,7 @@ void ei_depthwise_conv2d_s8_s8c_avxvnni(const ei_depthwise_conv2d_s8_s8c_args *a
                                         uint32_t end);
 void ei_depthwise_conv2d_s8_s8c_avx512vnni(const ei_depthwise_conv2d_s8_s8c_args *args,
                                            uint32_t begin, uint32_t end);
+void ei_depthwise_conv2d_s8_s8c_neon(const ei_depthwise_conv2d_s8_s8c_args *args, uint32_t begin,
+                                     uint32_t end);
 
 #endif
