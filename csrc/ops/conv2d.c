@@ -90,7 +90,7 @@ static ei_status run(const ei_bound_node *node, const ei_run_context *context, u
                                             .y_step = (size_t)y->tensor->dims[3],
                                             .groups = p->groups,
                                             .requant = requant,
-                                            .later = ei_later_weights(node, context)};
+                                            .later = ei_later_weights(node)};
         context->kernels->conv2d_s8_s8c(&args, begin, end);
     } else {
         const ei_conv2d_s16_s8c_args args = {.x = ei_view_rows(x),

@@ -52,7 +52,7 @@ static ei_status run(const ei_bound_node *node, const ei_run_context *context, u
                                                      .bias = range.bias,
                                                      .multiplier = range.multiplier,
                                                      .requant = requant,
-                                                     .later = ei_later_weights(node, context)};
+                                                     .later = ei_later_weights(node)};
         context->kernels->fully_connected_s8_s8c(&args, begin, end);
     } else {
         const ei_fully_connected_s16_s8c_args args = {.x = ei_view_rows(x),

@@ -64,7 +64,10 @@ typedef struct ei_bound_node {
     const struct ei_op *op;
     const void *params;
     ei_view *views; // inputs, then outputs
-    uint16_t input_count, output_count;
+    uint16_t input_count;
+    uint8_t output_count;
+    uint8_t
+        later; // so many nodes on, operand 1 is worth fetching ahead; 0: none (ei_find_later_weights)
     uint32_t row_share; // of a part that is worth a thread, in 2^-16; 0: not shared. Owned by run/
 } ei_bound_node;
 
@@ -82,8 +85,7 @@ static inline ei_rows ei_view_rows(const ei_view *view) {
 /// What a band needs and gets besides the node.
 typedef struct ei_run_context {
     const ei_kernels *kernels;
-    uint8_t *scratch;               // the program's scratch_bytes
-    const ei_bound_node *nodes_end; // behind the last node; they are in the order in which they run
+    uint8_t *scratch; // the program's scratch_bytes
     // Output channels [first, end) to compute, of an operator whose work() has channels; first is a multiple of
     // EI_CHANNEL_UNIT, and so is end unless it is their number. 0, 0 stands for all.
     uint32_t first_channel, end_channel;

@@ -96,23 +96,25 @@ ei_status ei_check_zero_row(const ei_node *node, uint32_t input, uint32_t x_dtyp
     return ei_fail(EI_ERROR_OPERATOR, "zero: entry %" PRIu64 " differs from the first", i);
 }
 
-ei_weights_hint ei_later_weights(const ei_bound_node *node, const ei_run_context *context) {
+uint8_t ei_find_later_weights(const ei_bound_node *node, const ei_bound_node *end) {
     enum { NODES = 3, LEAST_BYTES = 4096 }; // what is smaller is read as fast without
-    const ptrdiff_t left = context->nodes_end - node - 1;
-    ei_weights_hint largest = {NULL, LEAST_BYTES - 1};
-    for (ptrdiff_t i = 1; i <= (left < NODES ? left : NODES); i++) {
+    const ptrdiff_t left = end - node - 1;
+    uint32_t largest = LEAST_BYTES - 1;
+    uint8_t found = 0;
+    for (uint8_t i = 1; i <= (left < NODES ? left : NODES); i++) {
         if (node[i].input_count < 2) {
             continue;
         }
         const ei_view *view = ei_input_view(&node[i], 1);
         if (view->base != NULL && ei_tensor_is_constant(view->tensor)) {
             const uint32_t bytes = ei_tensor_bytes(view->tensor);
-            if (bytes > largest.bytes) {
-                largest = (ei_weights_hint){(const int8_t *)view->base, bytes};
+            if (bytes > largest) {
+                largest = bytes;
+                found = i;
             }
         }
     }
-    return largest.weights != NULL ? largest : (ei_weights_hint){NULL, 0};
+    return found;
 }
 
 ei_work ei_packed_work(const ei_bound_node *node, uint64_t factor, int by_channels) {

@@ -22,8 +22,19 @@ ei_status ei_check_packed(const ei_node *node, const ei_packed_shape *shape);
 ei_status ei_check_zero_row(const ei_node *node, uint32_t input, uint32_t x_dtype,
                             uint64_t elements);
 
-/// Weights, or what else is constant, large and operand 1, of one of the nodes that follow.
-ei_weights_hint ei_later_weights(const ei_bound_node *node, const ei_run_context *context);
+/// Which of the nodes that follow has weights, or what else is constant, large and operand 1, to fetch while this one
+/// runs; `end` is behind the last of them. Nodes are in the order in which they run, and bound.
+uint8_t ei_find_later_weights(const ei_bound_node *node, const ei_bound_node *end);
+
+/// What ei_find_later_weights found when the session was made.
+static inline ei_weights_hint ei_later_weights(const ei_bound_node *node) {
+    if (node->later == 0) {
+        return (ei_weights_hint){NULL, 0};
+    }
+    const ei_view *view = ei_input_view(node + node->later, 1);
+    return (ei_weights_hint){(const int8_t *)view->base,
+                             (size_t)view->tensor->rows * view->tensor->row_bytes};
+}
 
 /// Work of an operator that multiplies each pixel (vector) of y with all of its packed weights, `factor` being how much
 /// longer it takes for that than a convolution of int8 with one group. by_channels: run() uses ei_packed_range_of.

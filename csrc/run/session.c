@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "base/ticks.h"
+#include "ops/packed.h"
 #include "run/share.h"
 
 static uint64_t count_operands(const ei_model *model, const ei_program_record *program) {
@@ -115,11 +116,15 @@ ei_status ei_session_bind(const ei_model *model, const ei_session_plan *plan, vo
             .params = model->params + record->params_offset,
             .views = view,
             .input_count = record->input_count,
-            .output_count = record->output_count,
+            .output_count = (uint8_t)record->output_count, // 1, as operators.def says
         };
         for (uint32_t o = 0; o < count; o++) {
             bind_view(made, view++, model->operands[record->first_operand + o]);
         }
+    }
+    for (uint32_t i = 0; i < program->node_count; i++) {
+        made->nodes[i].later =
+            ei_find_later_weights(&made->nodes[i], &made->nodes[program->node_count]);
     }
     link_views(made, (uint32_t)operands);
     EI_TRY(start_threads(made, plan));
@@ -217,9 +222,32 @@ static void move(const ei_session *session, uint32_t io, const uint8_t *memory) 
     }
 }
 
+/// Whether `memory` is where the views of graph input or output `io` are already, so that it has been checked.
+static int is_bound(const ei_session *session, uint32_t io, const uint8_t *memory) {
+    const ei_program_record *program = session->program;
+    const uint32_t buffer = ei_session_io(session, io)->buffer;
+    const uint32_t at = session->model->bindings[program->first_buffer + buffer].first_view;
+    if (at == EI_NO_VIEW) {
+        return 0;
+    }
+    const ei_view *view = &session->views[at];
+    return view->base == memory + view->tensor->offset;
+}
+
 ei_status ei_session_rebind(const ei_session *session, const void *const *inputs,
                             void *const *outputs) {
     const uint32_t count = session->program->input_count + session->program->output_count;
+    uint32_t bound = 0;
+    for (; bound < count; bound++) {
+        const uint8_t *memory = given(session, bound, inputs, outputs);
+        if (!is_bound(session, bound,
+                      memory != NULL ? memory : ei_session_io_memory(session, bound))) {
+            break;
+        }
+    }
+    if (bound == count) {
+        return EI_OK; // as in the run before
+    }
     for (uint32_t i = 0; i < count; i++) {
         EI_TRY(check_given(session, i, inputs, outputs));
     }
@@ -236,9 +264,7 @@ static inline __attribute__((always_inline)) ei_status walk(const ei_session *se
     const ei_model *model = session->model;
     const ei_program_record *program = session->program;
     const ei_step_record *steps = model->steps + program->first_step;
-    const ei_run_context context = {.kernels = session->kernels,
-                                    .scratch = session->scratch,
-                                    .nodes_end = session->nodes + program->node_count};
+    const ei_run_context context = {.kernels = session->kernels, .scratch = session->scratch};
     // The child of a fork() has no threads but its own; it computes the same.
     const int shares = session->pool != NULL && ei_thread_pool_is_here(session->pool);
     if (ticks != NULL) {
