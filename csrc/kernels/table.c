@@ -148,6 +148,26 @@ static int has_avx512vnni(void) {
 #if EI_TIER_NEON
 static void fill_neon(ei_kernels *kernels) {
     kernels->depthwise_conv2d_s8_s8c = ei_depthwise_conv2d_s8_s8c_neon;
+    kernels->add_s8 = ei_add_s8_neon;
+    kernels->mul_s8 = ei_mul_s8_neon;
+    kernels->avg_pool2d_s8 = ei_avg_pool2d_s8_neon;
+    kernels->max_pool2d_s8 = ei_max_pool2d_s8_neon;
+    kernels->max_pool2d_u8 = ei_max_pool2d_u8_neon;
+    kernels->max_pool2d_s16 = ei_max_pool2d_s16_neon;
+    kernels->reduce_sum_s8 = ei_reduce_sum_s8_neon;
+    kernels->reduce_sum_u8 = ei_reduce_sum_u8_neon;
+    if (sizeof(void *) == 4) { // 64 bit: scalar versions are made of the same vectors
+        kernels->add_s16 = ei_add_s16_neon;
+        kernels->maximum_s8 = ei_maximum_s8_neon;
+        kernels->maximum_u8 = ei_maximum_u8_neon;
+        kernels->maximum_s16 = ei_maximum_s16_neon;
+        kernels->maximum_s32 = ei_maximum_s32_neon;
+        kernels->minimum_s8 = ei_minimum_s8_neon;
+        kernels->minimum_u8 = ei_minimum_u8_neon;
+        kernels->minimum_s16 = ei_minimum_s16_neon;
+        kernels->minimum_s32 = ei_minimum_s32_neon;
+        kernels->lut16_s16 = ei_lut16_s16_neon;
+    }
 }
 
 static int has_neon(void) {

@@ -28,4 +28,7 @@ void ei_add_s16_avx2(const ei_binary_run *run, const ei_add_args *args);
 
 void ei_add_s16_avx512vnni(const ei_binary_run *run, const ei_add_args *args);
 
+void ei_add_s8_neon(const ei_binary_run *run, const ei_add_args *args);
+void ei_add_s16_neon(const ei_binary_run *run, const ei_add_args *args);
+
 #endif

@@ -14,4 +14,6 @@ void ei_lut16_s16_scalar(const int16_t *x, const int16_t *table, int16_t *y, siz
 
 void ei_lut16_s16_avx2(const int16_t *x, const int16_t *table, int16_t *y, size_t count);
 
+void ei_lut16_s16_neon(const int16_t *x, const int16_t *table, int16_t *y, size_t count);
+
 #endif

@@ -25,4 +25,13 @@ void ei_minimum_u8_avx2(const ei_binary_run *run);
 void ei_minimum_s16_avx2(const ei_binary_run *run);
 void ei_minimum_s32_avx2(const ei_binary_run *run);
 
+void ei_maximum_s8_neon(const ei_binary_run *run);
+void ei_maximum_u8_neon(const ei_binary_run *run);
+void ei_maximum_s16_neon(const ei_binary_run *run);
+void ei_maximum_s32_neon(const ei_binary_run *run);
+void ei_minimum_s8_neon(const ei_binary_run *run);
+void ei_minimum_u8_neon(const ei_binary_run *run);
+void ei_minimum_s16_neon(const ei_binary_run *run);
+void ei_minimum_s32_neon(const ei_binary_run *run);
+
 #endif

@@ -23,4 +23,6 @@ void ei_mul_s16_scalar(const ei_binary_run *run, const ei_mul_args *args);
 void ei_mul_s8_avx2(const ei_binary_run *run, const ei_mul_args *args);
 void ei_mul_s16_avx2(const ei_binary_run *run, const ei_mul_args *args);
 
+void ei_mul_s8_neon(const ei_binary_run *run, const ei_mul_args *args);
+
 #endif

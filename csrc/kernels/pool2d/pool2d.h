@@ -61,4 +61,9 @@ void ei_max_pool2d_s8_avx2(const ei_max_pool2d_args *args, uint32_t begin, uint3
 void ei_max_pool2d_u8_avx2(const ei_max_pool2d_args *args, uint32_t begin, uint32_t end);
 void ei_max_pool2d_s16_avx2(const ei_max_pool2d_args *args, uint32_t begin, uint32_t end);
 
+void ei_avg_pool2d_s8_neon(const ei_avg_pool2d_args *args, uint32_t begin, uint32_t end);
+void ei_max_pool2d_s8_neon(const ei_max_pool2d_args *args, uint32_t begin, uint32_t end);
+void ei_max_pool2d_u8_neon(const ei_max_pool2d_args *args, uint32_t begin, uint32_t end);
+void ei_max_pool2d_s16_neon(const ei_max_pool2d_args *args, uint32_t begin, uint32_t end);
+
 #endif

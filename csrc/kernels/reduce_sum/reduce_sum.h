@@ -34,4 +34,7 @@ void ei_reduce_sum_s16_scalar(const ei_reduce_sum_args *args);
 void ei_reduce_sum_s8_avx2(const ei_reduce_sum_args *args);
 void ei_reduce_sum_u8_avx2(const ei_reduce_sum_args *args);
 
+void ei_reduce_sum_s8_neon(const ei_reduce_sum_args *args);
+void ei_reduce_sum_u8_neon(const ei_reduce_sum_args *args);
+
 #endif
