@@ -147,7 +147,10 @@ static int has_avx512vnni(void) {
 
 #if EI_TIER_NEON
 static void fill_neon(ei_kernels *kernels) {
+    kernels->conv2d_s8_s8c = ei_conv2d_s8_s8c_neon;
     kernels->depthwise_conv2d_s8_s8c = ei_depthwise_conv2d_s8_s8c_neon;
+    kernels->fully_connected_s8_s8c = ei_fully_connected_s8_s8c_neon;
+    kernels->batch_matmul_s8_s8 = ei_batch_matmul_s8_s8_neon;
     kernels->add_s8 = ei_add_s8_neon;
     kernels->mul_s8 = ei_mul_s8_neon;
     kernels->avg_pool2d_s8 = ei_avg_pool2d_s8_neon;
@@ -175,6 +178,18 @@ static int has_neon(void) {
 }
 #endif
 
+#if EI_TIER_DOTPROD
+static void fill_dotprod(ei_kernels *kernels) {
+    kernels->conv2d_s8_s8c = ei_conv2d_s8_s8c_dotprod;
+    kernels->fully_connected_s8_s8c = ei_fully_connected_s8_s8c_dotprod;
+    kernels->batch_matmul_s8_s8 = ei_batch_matmul_s8_s8_dotprod;
+}
+
+static int has_dotprod(void) {
+    return (ei_cpu_features() & EI_CPU_DOTPROD) != 0;
+}
+#endif
+
 static int always(void) {
     return 1;
 }
@@ -199,6 +214,9 @@ static const ei_tier tiers[] = {
 #endif
 #if EI_TIER_NEON
     {"neon", has_neon, fill_neon},
+#endif
+#if EI_TIER_DOTPROD
+    {"dotprod", has_dotprod, fill_dotprod},
 #endif
 };
 

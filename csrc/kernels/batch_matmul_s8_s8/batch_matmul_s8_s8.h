@@ -32,4 +32,8 @@ void ei_batch_matmul_s8_s8_avx2(const ei_batch_matmul_s8_s8_args *args);
 
 void ei_batch_matmul_s8_s8_avx512vnni(const ei_batch_matmul_s8_s8_args *args);
 
+void ei_batch_matmul_s8_s8_neon(const ei_batch_matmul_s8_s8_args *args);
+
+void ei_batch_matmul_s8_s8_dotprod(const ei_batch_matmul_s8_s8_args *args);
+
 #endif

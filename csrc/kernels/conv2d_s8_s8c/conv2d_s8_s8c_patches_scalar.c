@@ -245,7 +245,10 @@ static void convolve(ei_patch *patch, int32_t most, uint32_t begin, uint32_t end
                                 .y_step = conv->y_step,
                                 .requant = conv->requant,
                                 .ahead = &ahead};
-    ahead.end = conv->weights + packed_channels(conv) / EI_TILE_CHANNELS * args.tile_bytes;
+    const size_t weight_bytes = packed_channels(conv) / EI_TILE_CHANNELS * args.tile_bytes;
+    ahead.end = conv->weights + weight_bytes;
+    patch->gemm = ei_packed_gemm_taking(patch->gemm, conv->weights, weight_bytes,
+                                        (size_t)(end - begin) * (size_t)w->out_w);
     for (int32_t group = 0; group < conv->groups; group++) {
         patch->in_first = group * patch->in_count;
         multiply_group(patch, &args, group, most, begin, end);

@@ -1,4 +1,4 @@
-/// Matrix product of patches and packed weights: what conv2d and fully_connected come down to on x86.
+/// Matrix product of patches and packed weights: what conv2d and fully_connected come down to.
 ///
 /// A patch holds input values in a small buffer on the stack, in the form that a tier's multiplier
 /// takes them (below), with the pixels beside the image filled in. Output pixel m reads, of segment s,
@@ -49,6 +49,7 @@ typedef struct ei_packed_gemm_args {
     const int32_t *bias;                   // 16 per tile, from ei_packed_gemm_bias_<tier>()
     const float *multiplier;               // 16 per tile
     size_t channels;                       // output channels, at least 1
+    const int32_t *pixel_bias;             // ARM: NULL, or to add to the sums of each pixel
     int8_t *y;                             // of the first pixel
     size_t y_step;
     ei_requant requant; // within int8
@@ -75,6 +76,9 @@ typedef struct ei_packed_gemm {
     ei_packed_gemm_fn multiply;
     /// For multipliers of 1 and more, when `multiply` takes smaller ones only; else NULL.
     const struct ei_packed_gemm *any_multiplier;
+    /// Whether `multiply` takes these weights, and who takes others; NULL when it takes all.
+    int (*takes)(const int8_t *weights, size_t bytes);
+    const struct ei_packed_gemm *any_weights;
 } ei_packed_gemm;
 
 /// Output channels, whole tiles of 16, whose weights are used for all pixels before those of the next
@@ -84,6 +88,11 @@ size_t ei_block_channels(size_t channels, size_t tile_bytes);
 /// The same tier's, or another one that takes these multipliers, 16 for each tile of channels.
 const ei_packed_gemm *ei_packed_gemm_for(const ei_packed_gemm *gemm, const float *multiplier,
                                          size_t channels);
+
+/// The same tier's, or another one that takes these weights, which `pixels` are to meet: the same
+/// patches and bias serve both.
+const ei_packed_gemm *ei_packed_gemm_taking(const ei_packed_gemm *gemm, const int8_t *weights,
+                                            size_t bytes, size_t pixels);
 
 /// Pixels of k input values that lie one after the other in rows, and n output channels.
 typedef struct ei_pixel_rows {
@@ -111,5 +120,10 @@ extern const ei_packed_gemm ei_packed_gemm_avx2;
 /// Unsigned bytes x + 128, as vpdpbusd wants its first operand: bias - 128 * sum of weights.
 extern const ei_packed_gemm ei_packed_gemm_avxvnni;
 extern const ei_packed_gemm ei_packed_gemm_avx512vnni;
+
+/// int8 and the bias as they are.
+extern const ei_packed_gemm ei_packed_gemm_neon;       // any weights
+extern const ei_packed_gemm ei_packed_gemm_pairs_neon; // no -128, else the one above
+extern const ei_packed_gemm ei_packed_gemm_dotprod;
 
 #endif

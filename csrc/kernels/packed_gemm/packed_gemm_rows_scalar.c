@@ -76,6 +76,13 @@ const ei_packed_gemm *ei_packed_gemm_for(const ei_packed_gemm *gemm, const float
     return large && gemm->any_multiplier != NULL ? gemm->any_multiplier : gemm;
 }
 
+const ei_packed_gemm *ei_packed_gemm_taking(const ei_packed_gemm *gemm, const int8_t *weights,
+                                            size_t bytes, size_t pixels) {
+    const size_t few = 4; // who look at weights twice gain nothing
+    const int taken = gemm->takes == NULL || (pixels >= few && gemm->takes(weights, bytes));
+    return taken ? gemm : gemm->any_weights;
+}
+
 int ei_pixel_rows_fit(const ei_packed_gemm *gemm, size_t k) {
     return k <= (EI_PATCH_BYTES - EI_PATCH_SLACK) / gemm->value_bytes;
 }
@@ -99,6 +106,8 @@ void ei_multiply_pixel_rows(const ei_packed_gemm *gemm, const ei_pixel_rows *job
                                 .requant = job->requant,
                                 .ahead = &ahead};
     const size_t all_tiles = (job->n + EI_TILE_CHANNELS - 1) / EI_TILE_CHANNELS;
+    gemm = ei_packed_gemm_taking(gemm, job->weights, all_tiles * args.tile_bytes,
+                                 (size_t)(end - begin) * job->pixels);
     ahead.end = job->weights + all_tiles * args.tile_bytes;
     const size_t block = ei_block_channels(job->n, args.tile_bytes);
     for (size_t first = 0; first < job->n; first += block) {

@@ -1,0 +1,164 @@
+/// What the products of the ARM tiers share: the walk over tiles, and what happens to their sums. A
+/// tier's file includes this with EI_TILE_PIXELS defined, the pixels of its largest tile, and defines
+/// add_up().
+///
+/// Patches hold the int8 values as they are: the instructions multiply signed by signed.
+#ifndef EI_KERNELS_PACKED_GEMM_ARM_H
+#define EI_KERNELS_PACKED_GEMM_ARM_H
+
+#if !defined(__clang__)
+#pragma GCC optimize("no-schedule-insns") // loads that gcc moves far ahead cost registers of sums
+#endif
+#include <arm_neon.h>
+#include <string.h>
+
+#include "kernels/packed_gemm/packed_gemm.h"
+#include "kernels/packed_tile.h"
+#include "kernels/requantize_neon.h"
+#include "kernels/unroll.h"
+
+enum { PIXELS = EI_TILE_PIXELS, QUADS = EI_TILE_CHANNELS / 4 };
+
+/// A tile of the product: pixels x 16 channels.
+typedef struct ei_gemm_tile {
+    const ei_packed_gemm_args *args;
+    const int8_t *weights;
+    const int32_t *bias;
+    const float *multiplier;
+    const int32_t *pixel_bias; // or NULL
+    size_t offset;             // bytes from the first pixel to this tile's, in a patch
+    int8_t *y;                 // room for 16 channels of each pixel
+    size_t y_step;
+    ei_requant_neon requant;
+} ei_gemm_tile;
+
+/// Bias and products of MR pixels, a constant, and 16 channels: acc[m][c] are channels 4c to 4c + 3.
+EI_ALWAYS_INLINE void add_up(int32x4_t acc[PIXELS][QUADS], const ei_gemm_tile *tile, const int MR);
+
+/// Sets sums to the bias.
+EI_ALWAYS_INLINE void start(int32x4_t acc[PIXELS][QUADS], const ei_gemm_tile *tile, const int MR) {
+    EI_UNROLL
+    for (int c = 0; c < QUADS; c++) {
+        const int32x4_t bias = vld1q_s32(tile->bias + 4 * c);
+        EI_UNROLL
+        for (int m = 0; m < MR; m++) {
+            acc[m][c] = bias;
+        }
+    }
+    if (tile->pixel_bias != NULL) {
+        EI_UNROLL
+        for (int m = 0; m < MR; m++) {
+            const int32x4_t bias = vdupq_n_s32(tile->pixel_bias[m]);
+            EI_UNROLL
+            for (int c = 0; c < QUADS; c++) {
+                acc[m][c] = vaddq_s32(acc[m][c], bias);
+            }
+        }
+    }
+}
+
+EI_ALWAYS_INLINE void compute(const ei_gemm_tile *tile, const int MR) {
+    int32x4_t acc[PIXELS][QUADS];
+    add_up(acc, tile, MR);
+    const ei_requant_neon q = tile->requant; // a copy: stores to y might change what is in memory
+    float32x4_t multiplier[QUADS];
+    EI_UNROLL
+    for (int c = 0; c < QUADS; c++) {
+        multiplier[c] = vld1q_f32(tile->multiplier + 4 * c);
+    }
+    int8_t *y = tile->y;
+    const size_t y_step = tile->y_step;
+    EI_UNROLL
+    for (int m = 0; m < MR; m++) {
+        int32x4_t scaled[QUADS];
+        EI_UNROLL
+        for (int c = 0; c < QUADS; c++) {
+            scaled[c] = ei_scale_neon(acc[m][c], multiplier[c]);
+        }
+        vst1q_s8(y, ei_pack_neon(scaled[0], scaled[1], scaled[2], scaled[3], &q));
+        y += y_step;
+    }
+}
+
+static void compute_pixels(const ei_gemm_tile *tile, size_t pixels) {
+    switch (pixels) {
+#if EI_TILE_PIXELS > 1
+    case 1: compute(tile, 1); return;
+#endif
+#if EI_TILE_PIXELS > 2
+    case 2: compute(tile, 2); return;
+#endif
+#if EI_TILE_PIXELS > 3
+    case 3: compute(tile, 3); return;
+#endif
+#if EI_TILE_PIXELS > 4
+    case 4: compute(tile, 4); return;
+#endif
+#if EI_TILE_PIXELS > 5
+    case 5: compute(tile, 5); return;
+#endif
+    default: compute(tile, PIXELS); return;
+    }
+}
+
+/// Copies fewer than 16 channels of each pixel.
+static void copy_channels(int8_t *y, size_t y_step, const int8_t *all, size_t pixels,
+                          size_t channels) {
+    for (size_t i = 0; i < pixels; i++, y += y_step, all += EI_TILE_CHANNELS) {
+        if (channels == 8) {
+            memcpy(y, all, 8);
+        } else {
+            for (size_t n = 0; n < channels; n++) {
+                y[n] = all[n];
+            }
+        }
+    }
+}
+
+/// Tiles of equal size, but for one pixel.
+static void multiply(const ei_packed_gemm_args *args) {
+    int8_t some[PIXELS * EI_TILE_CHANNELS];
+    ei_gemm_tile tile = {.args = args,
+                         .weights = args->weights,
+                         .bias = args->bias,
+                         .multiplier = args->multiplier,
+                         .requant = ei_requant_neon_of(&args->requant)};
+    const size_t tiles = (args->pixels + PIXELS - 1) / PIXELS;
+    const size_t size = args->pixels / tiles;
+    const size_t larger = args->pixels % tiles; // tiles that have one pixel more
+    for (size_t first = 0; first < args->channels; first += EI_TILE_CHANNELS) {
+        const size_t channels = args->channels - first;
+        const int whole = channels >= EI_TILE_CHANNELS;
+        int8_t *y = args->y + first;
+        tile.offset = 0;
+        tile.pixel_bias = args->pixel_bias;
+        tile.y_step = whole ? args->y_step : EI_TILE_CHANNELS;
+        for (size_t i = 0; i < tiles; i++) {
+            const size_t pixels = i < larger ? size + 1 : size;
+            tile.y = whole ? y : some;
+            compute_pixels(&tile, pixels);
+            if (!whole) {
+                copy_channels(y, args->y_step, some, pixels, channels);
+            }
+            tile.offset += pixels * args->pixel_step;
+            tile.pixel_bias += tile.pixel_bias != NULL ? pixels : 0;
+            y += pixels * args->y_step;
+        }
+        tile.weights += args->tile_bytes;
+        tile.bias += EI_TILE_CHANNELS;
+        tile.multiplier += EI_TILE_CHANNELS;
+    }
+}
+
+static void copy_values(uint8_t *out, const int8_t *x, size_t count) {
+    memcpy(out, x, count);
+}
+
+static void copy_bias(int32_t *out, const int32_t *bias, const int8_t *weights, size_t tiles,
+                      size_t tile_bytes) {
+    (void)weights;
+    (void)tile_bytes;
+    memcpy(out, bias, tiles * EI_TILE_CHANNELS * sizeof *out);
+}
+
+#endif

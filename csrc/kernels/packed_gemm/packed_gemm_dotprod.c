@@ -1,0 +1,82 @@
+// sdot by element: four sums of four products of signed bytes, modulo 2^32. A register of packed
+// weights is 4 output channels x 4 values, and meets one of the four groups of four values that a
+// register of a pixel holds:
+//
+//     acc[m][c] += x[m][4g..4g+3] . w[channels 4c..4c+3][4g..4g+3]
+//
+// Tiles of 6 pixels x 16 channels keep 24 sums and 6 pixels' values in registers, so that a load of
+// weights serves 6 instructions.
+#define EI_TILE_PIXELS 6
+#include "kernels/packed_gemm/packed_gemm_arm.h"
+
+// As an instruction where gcc 12 would make copies of sums out of the intrinsic.
+#if defined(__clang__)
+#define ADD_PRODUCTS(acc, w, x, lane, g) ((acc) = vdotq_##lane##_s32(acc, w, x, g))
+#else
+#define ADD_PRODUCTS(acc, w, x, lane, g)                                                           \
+    __asm__("sdot %0.4s, %1.16b, %2.4b[" #g "]" : "+w"(acc) : "w"(w), "w"(x))
+#endif
+
+EI_ALWAYS_INLINE void add_up(int32x4_t acc[PIXELS][QUADS], const ei_gemm_tile *tile, const int MR) {
+    start(acc, tile, MR);
+    const ei_packed_gemm_args *args = tile->args;
+    const size_t step = args->pixel_step;
+    const int8_t *w = tile->weights;
+    for (size_t s = 0; s < args->segment_count; s++) {
+        const int8_t *x[PIXELS];
+        x[0] = (const int8_t *)args->segments[s] + tile->offset;
+        EI_UNROLL
+        for (int m = 1; m < MR; m++) {
+            x[m] = x[m - 1] + step;
+        }
+        size_t group = args->groups;
+        for (; group >= 4; group -= 4) {
+            int8x16_t four[PIXELS];
+            EI_UNROLL
+            for (int m = 0; m < MR; m++) {
+                four[m] = vld1q_s8(x[m]);
+                x[m] += 4 * EI_TILE_K;
+            }
+#define ADD_GROUP(g)                                                                               \
+    EI_UNROLL                                                                                      \
+    for (int c = 0; c < QUADS; c++) {                                                              \
+        const int8x16_t quad = vld1q_s8(w + (g) * EI_TILE_BYTES + 16 * c);                         \
+        EI_UNROLL                                                                                  \
+        for (int m = 0; m < MR; m++) {                                                             \
+            ADD_PRODUCTS(acc[m][c], quad, four[m], laneq, g);                                      \
+        }                                                                                          \
+    }
+            ADD_GROUP(0)
+            ADD_GROUP(1)
+            ADD_GROUP(2)
+            ADD_GROUP(3)
+#undef ADD_GROUP
+            w += 4 * EI_TILE_BYTES;
+        }
+        for (; group > 0; group--) {
+            int8x8_t one[PIXELS];
+            EI_UNROLL
+            for (int m = 0; m < MR; m++) {
+                int32_t bytes;
+                memcpy(&bytes, x[m], sizeof bytes);
+                one[m] = vreinterpret_s8_s32(vdup_n_s32(bytes));
+                x[m] += EI_TILE_K;
+            }
+            EI_UNROLL
+            for (int c = 0; c < QUADS; c++) {
+                const int8x16_t quad = vld1q_s8(w + 16 * c);
+                EI_UNROLL
+                for (int m = 0; m < MR; m++) {
+                    ADD_PRODUCTS(acc[m][c], quad, one[m], lane, 0);
+                }
+            }
+            w += EI_TILE_BYTES;
+        }
+    }
+}
+
+const ei_packed_gemm ei_packed_gemm_dotprod = {.value_bytes = 1,
+                                               .tile_pixels = PIXELS,
+                                               .copy = copy_values,
+                                               .bias = copy_bias,
+                                               .multiply = multiply};
