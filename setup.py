@@ -4,7 +4,9 @@ The library is loaded through cffi's ABI mode, so there is no extension module a
 platform serves every Python 3: the tag is ``py3-none-<platform>``. The declarations for cffi are
 generated from the public header. Everything else about the package stands in pyproject.toml.
 
-``CMAKE_ARGS`` in the environment is handed to CMake, for a cross compiler's toolchain file.
+``CMAKE_ARGS`` in the environment is handed to CMake, for a cross compiler's toolchain file. Where
+there is no C compiler, the one in the Python package ``ziglang`` is used; pip installs it for the
+build (tools/build_backend.py).
 """
 
 from __future__ import annotations
@@ -24,14 +26,28 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT / "tools"))
 import build_ffi  # noqa: E402
+import wheel_targets  # noqa: E402
 
 LIBRARY = "libedgeinfer.so"
 DECLARATIONS = "_cdefs.py"
+COMPILER_HELP = (
+    "It needs a C11 compiler: `apt install gcc libc6-dev` or the like, or `pip install ziglang`."
+)
 
 
 def find_tool(name: str) -> str | None:
     """A program from PATH, or from the scripts folder of this Python."""
     return shutil.which(name) or shutil.which(name, path=sysconfig.get_path("scripts"))
+
+
+def compiler_options() -> list[str]:
+    """Options for CMake where no C compiler is installed; none where one is, or is named."""
+    if wheel_targets.has_c_compiler():
+        return []
+    zig, target = wheel_targets.find_zig(), wheel_targets.this_machine()
+    if zig is None or target is None:
+        raise SystemExit(f"edgeinfer: there is no C compiler here. {COMPILER_HELP}")
+    return wheel_targets.zig_options(zig, target)
 
 
 def build_library(build_dir: Path, destination: Path) -> None:
@@ -44,6 +60,7 @@ def build_library(build_dir: Path, destination: Path) -> None:
     ninja = find_tool("ninja")
     if ninja is not None:
         configure += ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"]
+    configure += compiler_options()
     configure += shlex.split(os.environ.get("CMAKE_ARGS", ""))
 
     # pip builds with tools in a folder that is gone the next time; a cache would point there.
@@ -54,8 +71,7 @@ def build_library(build_dir: Path, destination: Path) -> None:
             subprocess.run(command, check=True)
         except subprocess.CalledProcessError as error:
             raise SystemExit(
-                "edgeinfer: the C core did not build; the reason is above. "
-                "It needs a C11 compiler: `apt install gcc libc6-dev` or the like."
+                f"edgeinfer: the C core did not build; the reason is above. {COMPILER_HELP}"
             ) from error
 
     library = build_dir / LIBRARY
@@ -104,7 +120,9 @@ class PlatformWheel(bdist_wheel):
     """A wheel for one platform and every Python 3."""
 
     def get_tag(self) -> tuple[str, str, str]:
-        return "py3", "none", super().get_tag()[2]
+        # Several tags may be asked for, joined by dots; setuptools would make them one.
+        named = self.plat_name if self.plat_name_supplied else super().get_tag()[2]
+        return "py3", "none", named.replace("-", "_")
 
 
 setup(

@@ -15,13 +15,15 @@ set(EI_KERNEL_TIERS
   "scalar|any||"
   "avx2|x86_64|__AVX2__|-mavx2"
   "avxvnni|x86_64|__AVX2__|-mavx2"
-  "avx512vnni|x86_64|__AVX512VNNI__|-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mtune=icelake-server"
+  "avx512vnni|x86_64|__AVX512VNNI__|-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mtune=icelake-server|-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni"
   # zig wants CPUs and extensions in words of its own
   "neon|arm64|__ARM_NEON|"
   "neon|arm|__ARM_NEON|-mfpu=neon|-mcpu=generic+v7a+neon"
   "dotprod|arm64|__ARM_FEATURE_DOTPROD|-march=armv8.2-a+dotprod|-mcpu=generic+dotprod"
   "i8mm|arm64|__ARM_FEATURE_MATMUL_INT8|-march=armv8.2-a+dotprod+i8mm|-mcpu=generic+dotprod+i8mm"
 )
+
+option(EI_EVERY_TIER "Fail when the compiler cannot compile one of the tiers" OFF)
 
 # Tier avxvnni with the encoding of AVX-512, to test it on a CPU that has only that one.
 option(EI_AVXVNNI_AS_EVEX "Encode tier avxvnni as AVX-512 (for tests)" OFF)
@@ -90,7 +92,11 @@ function(ei_select_kernels sources_var arch)
     if(NOT DEFINED flags_of_${tier})
       ei_find_tier(${tier} ${arch} flags_of_${tier})
       if(flags_of_${tier} STREQUAL "OLD")
-        message(WARNING "${CMAKE_C_COMPILER} cannot compile tier ${tier}: built without it")
+        set(kind WARNING)
+        if(EI_EVERY_TIER)
+          set(kind FATAL_ERROR)
+        endif()
+        message(${kind} "${CMAKE_C_COMPILER} cannot compile tier ${tier}: built without it")
       endif()
     endif()
     if(NOT flags_of_${tier} MATCHES "^(MISSING|OLD)$")
