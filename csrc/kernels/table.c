@@ -190,6 +190,19 @@ static int has_dotprod(void) {
 }
 #endif
 
+#if EI_TIER_I8MM
+static void fill_i8mm(ei_kernels *kernels) {
+    kernels->conv2d_s8_s8c = ei_conv2d_s8_s8c_i8mm;
+    kernels->fully_connected_s8_s8c = ei_fully_connected_s8_s8c_i8mm;
+    kernels->batch_matmul_s8_s8 = ei_batch_matmul_s8_s8_i8mm;
+}
+
+static int has_i8mm(void) {
+    const uint32_t needed = EI_CPU_DOTPROD | EI_CPU_I8MM;
+    return (ei_cpu_features() & needed) == needed;
+}
+#endif
+
 static int always(void) {
     return 1;
 }
@@ -217,6 +230,9 @@ static const ei_tier tiers[] = {
 #endif
 #if EI_TIER_DOTPROD
     {"dotprod", has_dotprod, fill_dotprod},
+#endif
+#if EI_TIER_I8MM
+    {"i8mm", has_i8mm, fill_i8mm},
 #endif
 };
 

@@ -36,4 +36,6 @@ void ei_batch_matmul_s8_s8_neon(const ei_batch_matmul_s8_s8_args *args);
 
 void ei_batch_matmul_s8_s8_dotprod(const ei_batch_matmul_s8_s8_args *args);
 
+void ei_batch_matmul_s8_s8_i8mm(const ei_batch_matmul_s8_s8_args *args);
+
 #endif

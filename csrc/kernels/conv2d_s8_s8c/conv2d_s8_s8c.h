@@ -42,5 +42,6 @@ void ei_conv2d_s8_s8c_avxvnni(const ei_conv2d_s8_s8c_args *args, uint32_t begin,
 void ei_conv2d_s8_s8c_avx512vnni(const ei_conv2d_s8_s8c_args *args, uint32_t begin, uint32_t end);
 void ei_conv2d_s8_s8c_neon(const ei_conv2d_s8_s8c_args *args, uint32_t begin, uint32_t end);
 void ei_conv2d_s8_s8c_dotprod(const ei_conv2d_s8_s8c_args *args, uint32_t begin, uint32_t end);
+void ei_conv2d_s8_s8c_i8mm(const ei_conv2d_s8_s8c_args *args, uint32_t begin, uint32_t end);
 
 #endif

@@ -42,5 +42,7 @@ void ei_fully_connected_s8_s8c_neon(const ei_fully_connected_s8_s8c_args *args, 
                                     uint32_t end);
 void ei_fully_connected_s8_s8c_dotprod(const ei_fully_connected_s8_s8c_args *args, uint32_t begin,
                                        uint32_t end);
+void ei_fully_connected_s8_s8c_i8mm(const ei_fully_connected_s8_s8c_args *args, uint32_t begin,
+                                    uint32_t end);
 
 #endif

@@ -125,5 +125,6 @@ extern const ei_packed_gemm ei_packed_gemm_avx512vnni;
 extern const ei_packed_gemm ei_packed_gemm_neon;       // any weights
 extern const ei_packed_gemm ei_packed_gemm_pairs_neon; // no -128, else the one above
 extern const ei_packed_gemm ei_packed_gemm_dotprod;
+extern const ei_packed_gemm ei_packed_gemm_i8mm;
 
 #endif

@@ -1,6 +1,6 @@
 /// What the products of the ARM tiers share: the walk over tiles, and what happens to their sums. A
-/// tier's file includes this with EI_TILE_PIXELS defined, the pixels of its largest tile, and defines
-/// add_up().
+/// tier's file includes this with EI_TILE_PIXELS defined, the pixels of its largest tile, and
+/// EI_TILE_LEAST, those of its smallest, half of it or less; and defines add_up().
 ///
 /// Patches hold the int8 values as they are: the instructions multiply signed by signed.
 #ifndef EI_KERNELS_PACKED_GEMM_ARM_H
@@ -31,6 +31,9 @@ typedef struct ei_gemm_tile {
     size_t y_step;
     ei_requant_neon requant;
 } ei_gemm_tile;
+
+// Addresses that a compiler knows to be a step apart it computes from each other, again and again.
+#define HIDE(address) __asm__("" : "+r"(address))
 
 /// Bias and products of MR pixels, a constant, and 16 channels: acc[m][c] are channels 4c to 4c + 3.
 EI_ALWAYS_INLINE void add_up(int32x4_t acc[PIXELS][QUADS], const ei_gemm_tile *tile, const int MR);
@@ -80,21 +83,22 @@ EI_ALWAYS_INLINE void compute(const ei_gemm_tile *tile, const int MR) {
     }
 }
 
+/// EI_TILE_LEAST to EI_TILE_PIXELS pixels.
 static void compute_pixels(const ei_gemm_tile *tile, size_t pixels) {
     switch (pixels) {
-#if EI_TILE_PIXELS > 1
+#if EI_TILE_LEAST <= 1 && EI_TILE_PIXELS > 1
     case 1: compute(tile, 1); return;
 #endif
-#if EI_TILE_PIXELS > 2
+#if EI_TILE_LEAST <= 2 && EI_TILE_PIXELS > 2
     case 2: compute(tile, 2); return;
 #endif
-#if EI_TILE_PIXELS > 3
+#if EI_TILE_LEAST <= 3 && EI_TILE_PIXELS > 3
     case 3: compute(tile, 3); return;
 #endif
-#if EI_TILE_PIXELS > 4
+#if EI_TILE_LEAST <= 4 && EI_TILE_PIXELS > 4
     case 4: compute(tile, 4); return;
 #endif
-#if EI_TILE_PIXELS > 5
+#if EI_TILE_LEAST <= 5 && EI_TILE_PIXELS > 5
     case 5: compute(tile, 5); return;
 #endif
     default: compute(tile, PIXELS); return;

@@ -7,6 +7,7 @@
 // Tiles of 6 pixels x 16 channels keep 24 sums and 6 pixels' values in registers, so that a load of
 // weights serves 6 instructions.
 #define EI_TILE_PIXELS 6
+#define EI_TILE_LEAST  1
 #include "kernels/packed_gemm/packed_gemm_arm.h"
 
 // As an instruction where gcc 12 would make copies of sums out of the intrinsic.
@@ -28,6 +29,7 @@ EI_ALWAYS_INLINE void add_up(int32x4_t acc[PIXELS][QUADS], const ei_gemm_tile *t
         EI_UNROLL
         for (int m = 1; m < MR; m++) {
             x[m] = x[m - 1] + step;
+            HIDE(x[m]);
         }
         size_t group = args->groups;
         for (; group >= 4; group -= 4) {

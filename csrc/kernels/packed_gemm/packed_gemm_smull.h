@@ -19,6 +19,7 @@
 #else
 #define EI_TILE_PIXELS 1
 #endif
+#define EI_TILE_LEAST 1
 #include "kernels/packed_gemm/packed_gemm_arm.h"
 
 EI_ALWAYS_INLINE int8x16_t load_four(const int8_t *x) {

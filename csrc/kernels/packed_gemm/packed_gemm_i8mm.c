@@ -1,0 +1,141 @@
+// smmla: a matrix of 2 x 8 signed bytes times one of 8 x 2, added to 2 x 2 sums, modulo 2^32. Packed
+// weights have four values of 16 channels side by side; those of two groups are zipped to eight
+// values of two channels a register, once for all pixels, in a panel on the stack:
+//
+//     group g:      | n0 k0..3 | n1 k0..3 | n2 k0..3 | n3 k0..3 |
+//     group g + 1:  | n0 k4..7 | n1 k4..7 | n2 k4..7 | n3 k4..7 |
+//     panel:        | n0 k0..7            | n1 k0..7            |  | n2 k0..7 | n3 k0..7 |
+//
+// Two pixels' eight values are the other operand. Tiles of 6 pixels x 16 channels keep 24 registers
+// of sums. One or two pixels do not pay for the panel: they are left to sdot, which has none.
+#define EI_TILE_PIXELS 6
+#define EI_TILE_LEAST  3
+#include "kernels/packed_gemm/packed_gemm_arm.h"
+
+enum { PANEL_BYTES = 32 * 1024, STEP_BYTES = 2 * EI_TILE_BYTES, PAIRS = PIXELS / 2 };
+
+#if defined(__clang__)
+#define ADD_PRODUCTS(acc, x, w) ((acc) = vmmlaq_s32(acc, x, w))
+#else // as in packed_gemm_dotprod.c
+#define ADD_PRODUCTS(acc, x, w) __asm__("smmla %0.4s, %1.16b, %2.16b" : "+w"(acc) : "w"(x), "w"(w))
+#endif
+
+/// The weights of a tile of channels; an odd last group is zipped with zeros.
+static void zip_weights(int8_t *panel, const int8_t *w, const ei_packed_gemm_args *args) {
+    for (size_t s = 0; s < args->segment_count; s++) {
+        for (size_t group = 0; group < args->groups; group += 2) {
+            const int both = group + 1 < args->groups;
+            EI_UNROLL
+            for (int c = 0; c < QUADS; c++) {
+                const int32x4_t first = vreinterpretq_s32_s8(vld1q_s8(w + 16 * c));
+                int32x4_t second = vdupq_n_s32(0);
+                if (both) {
+                    second = vreinterpretq_s32_s8(vld1q_s8(w + EI_TILE_BYTES + 16 * c));
+                }
+                vst1q_s8(panel + 32 * c, vreinterpretq_s8_s32(vzip1q_s32(first, second)));
+                vst1q_s8(panel + 32 * c + 16, vreinterpretq_s8_s32(vzip2q_s32(first, second)));
+            }
+            w += both ? 2 * EI_TILE_BYTES : EI_TILE_BYTES;
+            panel += STEP_BYTES;
+        }
+    }
+}
+
+/// sum[i][j]: pixels 2i and 2i + 1, channels 2j and 2j + 1.
+EI_ALWAYS_INLINE void add_step(int32x4_t sum[PAIRS][2 * QUADS], const int8x16_t x[PAIRS],
+                               const int8_t *w, const int MR) {
+    EI_UNROLL
+    for (int j = 0; j < 2 * QUADS; j++) {
+        const int8x16_t two = vld1q_s8(w + 16 * j);
+        EI_UNROLL
+        for (int i = 0; i < (MR + 1) / 2; i++) {
+            ADD_PRODUCTS(sum[i][j], x[i], two);
+        }
+    }
+}
+
+EI_ALWAYS_INLINE int8x8_t load_four(const int8_t *x) {
+    uint32_t four;
+    memcpy(&four, x, sizeof four);
+    return vcreate_s8(four);
+}
+
+EI_ALWAYS_INLINE void add_up(int32x4_t acc[PIXELS][QUADS], const ei_gemm_tile *tile, const int MR) {
+    const ei_packed_gemm_args *args = tile->args;
+    const int8_t *w = tile->weights;
+    int32x4_t sum[PAIRS][2 * QUADS];
+    EI_UNROLL
+    for (int i = 0; i < (MR + 1) / 2; i++) {
+        EI_UNROLL
+        for (int j = 0; j < 2 * QUADS; j++) {
+            sum[i][j] = vdupq_n_s32(0);
+        }
+    }
+    for (size_t s = 0; s < args->segment_count; s++) {
+        const int8_t *x[PIXELS];
+        x[0] = (const int8_t *)args->segments[s] + tile->offset;
+        EI_UNROLL
+        for (int m = 1; m < PIXELS; m++) {
+            x[m] = m < MR ? x[m - 1] + args->pixel_step : x[m - 1];
+            HIDE(x[m]);
+        }
+        size_t group = args->groups;
+        for (; group >= 2; group -= 2) {
+            int8x16_t two[PAIRS];
+            EI_UNROLL
+            for (int i = 0; i < (MR + 1) / 2; i++) {
+                two[i] = vcombine_s8(vld1_s8(x[2 * i]), vld1_s8(x[2 * i + 1]));
+                x[2 * i] += 2 * EI_TILE_K;
+                x[2 * i + 1] += 2 * EI_TILE_K;
+            }
+            add_step(sum, two, w, MR);
+            w += STEP_BYTES;
+        }
+        if (group > 0) {
+            int8x16_t two[PAIRS];
+            EI_UNROLL
+            for (int i = 0; i < (MR + 1) / 2; i++) {
+                two[i] = vcombine_s8(load_four(x[2 * i]), load_four(x[2 * i + 1]));
+            }
+            add_step(sum, two, w, MR);
+            w += STEP_BYTES;
+        }
+    }
+    start(acc, tile, MR);
+    EI_UNROLL
+    for (int m = 0; m < MR; m++) {
+        EI_UNROLL
+        for (int c = 0; c < QUADS; c++) {
+            const int64x2_t low = vreinterpretq_s64_s32(sum[m / 2][2 * c]);
+            const int64x2_t high = vreinterpretq_s64_s32(sum[m / 2][2 * c + 1]);
+            const int64x2_t all = m % 2 == 0 ? vzip1q_s64(low, high) : vzip2q_s64(low, high);
+            acc[m][c] = vaddq_s32(acc[m][c], vreinterpretq_s32_s64(all));
+        }
+    }
+}
+
+static void multiply_zipped(const ei_packed_gemm_args *args) {
+    _Alignas(64) int8_t panel[PANEL_BYTES];
+    const size_t steps = args->segment_count * ((args->groups + 1) / 2);
+    if (args->pixels < EI_TILE_LEAST || steps > PANEL_BYTES / STEP_BYTES) {
+        ei_packed_gemm_dotprod.multiply(args);
+        return;
+    }
+    ei_packed_gemm_args tile = *args;
+    tile.weights = panel;
+    for (size_t first = 0; first < args->channels; first += EI_TILE_CHANNELS) {
+        const size_t left = args->channels - first;
+        tile.channels = left < EI_TILE_CHANNELS ? left : EI_TILE_CHANNELS;
+        zip_weights(panel, args->weights + first / EI_TILE_CHANNELS * args->tile_bytes, args);
+        multiply(&tile);
+        tile.bias += EI_TILE_CHANNELS;
+        tile.multiplier += EI_TILE_CHANNELS;
+        tile.y += EI_TILE_CHANNELS;
+    }
+}
+
+const ei_packed_gemm ei_packed_gemm_i8mm = {.value_bytes = 1,
+                                            .tile_pixels = PIXELS,
+                                            .copy = copy_values,
+                                            .bias = copy_bias,
+                                            .multiply = multiply_zipped};
