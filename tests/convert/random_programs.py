@@ -63,6 +63,17 @@ def transpose(x: Value, y: Value, perm: Sequence[int]) -> Operation:
     return Operation("transpose", [x], [y], params, f"make {y.name}")
 
 
+def max_pool(
+    x: Value, y: Value, kernel: int, stride: int = 1, pad: int = 0, dilation: int = 1
+) -> Operation:
+    """The largest in a square window; an operator that reads by rows."""
+    params: dict[str, int | float] = {"clamp_min": -128, "clamp_max": 127}
+    params |= {"kernel_h": kernel, "kernel_w": kernel, "pad_top": pad, "pad_left": pad}
+    params |= {"stride_h": stride, "stride_w": stride}
+    params |= {"dilation_h": dilation, "dilation_w": dilation}
+    return Operation("max_pool2d", [x], [y], params, f"make {y.name}")
+
+
 def compute(operation: Operation, inputs: Sequence[np.ndarray]) -> np.ndarray:
     """What an operation of this module gives."""
     y, params = operation.output, operation.params
@@ -77,6 +88,8 @@ def compute(operation: Operation, inputs: Sequence[np.ndarray]) -> np.ndarray:
         return inputs[0].reshape(y.shape)
     if operation.operator == "concat":
         return np.concatenate(inputs, axis=int(params["axis"]))
+    if operation.operator == "max_pool2d":
+        return _max_pool(operation, inputs[0])
     axes = range(len(y.shape))
     if operation.operator == "slice":
         taken = [
@@ -86,6 +99,22 @@ def compute(operation: Operation, inputs: Sequence[np.ndarray]) -> np.ndarray:
         return inputs[0][np.ix_(*taken)] if taken else inputs[0]
     assert operation.operator == "transpose"
     return inputs[0].transpose([int(params[f"perm_{i}"]) for i in axes])
+
+
+def _max_pool(operation: Operation, x: np.ndarray) -> np.ndarray:
+    params = {name: int(value) for name, value in operation.params.items()}
+    images, height, width, channels = operation.output.shape
+    result = np.full(operation.output.shape, -128, x.dtype)
+    for n, row, column in np.ndindex(images, height, width):
+        for tap_row, tap_column in np.ndindex(params["kernel_h"], params["kernel_w"]):
+            iy = row * params["stride_h"] - params["pad_top"] + tap_row * params["dilation_h"]
+            ix = (
+                column * params["stride_w"] - params["pad_left"] + tap_column * params["dilation_w"]
+            )
+            if 0 <= iy < x.shape[1] and 0 <= ix < x.shape[2]:
+                result[n, row, column] = np.maximum(result[n, row, column], x[n, iy, ix])
+    assert channels == x.shape[3]
+    return result
 
 
 def evaluate(program: Program, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -11,7 +11,7 @@ storage is alive.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from edgeinfer.budget import align_up
 from edgeinfer.convert.plan.views import ARENA_ALIGNMENT, Layout, Storage
@@ -42,11 +42,13 @@ def find_lifetimes(
     return found
 
 
-def make_buffers(lifetimes: dict[Storage, tuple[int, int]]) -> list[Buffer]:
-    """A buffer, not yet placed, for every storage."""
+def make_buffers(
+    lifetimes: Mapping[Storage, tuple[int, int]], ring_rows: Mapping[Storage, int]
+) -> list[Buffer]:
+    """A buffer, not yet placed, for every storage; those in `ring_rows` hold so many rows only."""
     return [
         Buffer(
-            bytes=storage.nbytes,
+            bytes=_held_bytes(storage, ring_rows.get(storage)),
             first_step=first,
             last_step=last,
             is_input=storage.is_input,
@@ -54,6 +56,13 @@ def make_buffers(lifetimes: dict[Storage, tuple[int, int]]) -> list[Buffer]:
         )
         for storage, (first, last) in lifetimes.items()
     ]
+
+
+def _held_bytes(storage: Storage, ring_rows: int | None) -> int:
+    if ring_rows is None:
+        return storage.nbytes
+    (value,) = storage.offsets
+    return ring_rows * value.row_bytes
 
 
 def live_bytes(buffers: Sequence[Buffer], *, aligned: bool) -> list[int]:

@@ -1,11 +1,13 @@
 """From a lowered program to its memory plan.
 
 Algorithm. Operations that only move bytes become views (`views`), an order with a low peak is
-searched (`order`), results are written over operands that die (`inplace`), and what is left is
-packed into the arena (`offsets`); each module says how, and what it does not guarantee. Two
+searched (`order`), results are written over operands that die (`inplace`), chains of operations
+whose tensors are too large for the cache run by bands of rows (`bands`), and what is left is
+packed into the arena (`offsets`); each module says how, and what it does not guarantee. Three
 decisions are made here, by the largest sum of live bytes of the alternatives:
 
 - The order that was found is taken only when it is better than the source model's own.
+- Operations run by bands unless that needs more memory than running them whole.
 - A view keeps all of its storage alive. Where memory peaks, views whose storage holds bytes that
   the step at the peak does not touch are undone one at a time, so that their bytes are copied
   instead; what lowers the peak most, or the number of steps that reach it, is kept, and the search
@@ -20,6 +22,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgeinfer.budget import session_bytes_of
+from edgeinfer.convert.plan.bands import Bands, band_steps, whole_steps
 from edgeinfer.convert.plan.inplace import merge_in_place
 from edgeinfer.convert.plan.lifetimes import activations, find_lifetimes, live_bytes, make_buffers
 from edgeinfer.convert.plan.offsets import place_buffers
@@ -47,7 +50,7 @@ def plan_program(program: Program, *, ram_budget: int | None = None) -> Plan:
         The session needs more than `ram_budget`; the message names the step that peaks.
     """
     chosen = _choose(program)
-    buffers = make_buffers(chosen.lifetimes)
+    buffers = make_buffers(chosen.lifetimes, chosen.ring_rows)
     arena_bytes = place_buffers(buffers)
     live = live_bytes(buffers, aligned=False)
     index_of = {storage: index for index, storage in enumerate(chosen.lifetimes)}
@@ -55,7 +58,11 @@ def plan_program(program: Program, *, ram_budget: int | None = None) -> Plan:
         operations=chosen.operations,
         buffers=buffers,
         placements={
-            value: Placement(index_of[storage], storage.offsets[value] - storage.begin, value.rows)
+            value: Placement(
+                index_of[storage],
+                storage.offsets[value] - storage.begin,
+                chosen.ring_rows.get(storage, value.rows),
+            )
             for value, storage in chosen.layout.storage_of.items()
             if storage in index_of
         },
@@ -76,6 +83,7 @@ class _Arrangement:
     layout: Layout
     operations: list[Operation]
     steps: list[Step]
+    ring_rows: dict[Storage, int]
     lifetimes: dict[Storage, tuple[int, int]]
     live: list[int]
 
@@ -124,11 +132,18 @@ def _arrange(
 
 
 def _in_order(layout: Layout, operations: list[Operation]) -> _Arrangement:
-    steps = [Step(i, 0, operation.outputs[0].rows) for i, operation in enumerate(operations)]
-    merge_in_place(layout, operations, steps)
-    lifetimes = find_lifetimes(layout, operations, steps)
-    live = live_bytes(make_buffers(lifetimes), aligned=True)
-    return _Arrangement(layout, operations, steps, lifetimes, live)
+    whole = whole_steps(operations)
+    merge_in_place(layout, operations, whole.steps)
+    in_bands = band_steps(layout, operations)
+    alternatives = [in_bands, whole] if in_bands.ring_rows else [whole]
+    arrangements = [_with_bands(layout, operations, bands) for bands in alternatives]
+    return min(arrangements, key=lambda arrangement: arrangement.peak)
+
+
+def _with_bands(layout: Layout, operations: list[Operation], bands: Bands) -> _Arrangement:
+    lifetimes = find_lifetimes(layout, operations, bands.steps)
+    live = live_bytes(make_buffers(lifetimes, bands.ring_rows), aligned=True)
+    return _Arrangement(layout, operations, bands.steps, bands.ring_rows, lifetimes, live)
 
 
 def _views_at_peak(arrangement: _Arrangement) -> list[Operand]:

@@ -17,8 +17,9 @@ A plan passes when
 - a graph input or output fills a buffer of its own that is marked as such, an input's buffer is
   never written, and the lifetimes reach to where the caller writes and reads.
 
-A step of part of an operation's rows is taken to read all of its inputs. Rings are refused: nobody
-makes them yet.
+A ring holds the last rows of one value that were written; a step finds in it those that it reads.
+Which rows that are is the one thing taken on trust here (`rows`); the device checks it by rules of
+its own when it opens the file.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgeinfer.convert.plan.inplace import IN_PLACE
+from edgeinfer.convert.plan.rows import rows_read
 from edgeinfer.convert.program import Operation, Plan, Program, Value
 
 
@@ -53,18 +55,16 @@ def verify_plan(program: Program, plan: Plan) -> None:
         where = f"step {index}, {operation.name!r} ({operation.operator})"
         _verify_operands(plan, index, operation, where)
         for value in _arena_operands(operation.inputs):
-            found = arena.read(_address(plan, value, index), value.nbytes)
-            _require(
-                found == _joined(contents[value]),
-                f"{where} reads {value.name!r}, whose bytes are not there",
-            )
+            rows = rows_read(operation, value, step.row_begin, step.row_end)
+            for address, begin, size in _places(plan, value, index, rows):
+                _require(
+                    arena.read(address, size) == _joined(_part(contents[value], begin, size)),
+                    f"{where} reads {value.name!r}, whose bytes are not there",
+                )
         for number, value in enumerate(operation.outputs):
-            begin, size = 0, value.nbytes
-            if number == 0:
-                begin = step.row_begin * value.row_bytes
-                size = (step.row_end - step.row_begin) * value.row_bytes
-            address = _address(plan, value, index) + begin
-            arena.write(address, _part(contents[value], begin, size))
+            rows = (step.row_begin, step.row_end) if number == 0 else (0, value.rows)
+            for address, begin, size in _places(plan, value, index, rows):
+                arena.write(address, _part(contents[value], begin, size))
     for value in program.outputs:
         found = arena.read(_address(plan, value, len(plan.steps) - 1), value.nbytes)
         _require(
@@ -146,7 +146,8 @@ def _verify_inputs_and_outputs(program: Program, plan: Plan) -> None:
         is_input = value in program.inputs
         _require(placement.buffer not in owners, f"{value.name!r} shares its buffer")
         _require(
-            (placement.offset, value.nbytes) == (0, buffer.bytes),
+            (placement.offset, value.nbytes) == (0, buffer.bytes)
+            and placement.ring_rows == value.rows,
             f"{value.name!r} does not fill its buffer",
         )
         _require(
@@ -179,10 +180,13 @@ def _address(plan: Plan, value: Value, index: int) -> int:
     _require(
         placement.offset >= 0
         and placement.offset % itemsize == 0
-        and placement.offset + value.nbytes <= buffer.bytes,
+        and placement.offset + _held_bytes(plan, value) <= buffer.bytes,
         f"{value.name!r} at {placement.offset} is misaligned or leaves its buffer",
     )
-    _require(placement.ring_rows == value.rows, f"{value.name!r} is a ring")
+    _require(
+        0 < placement.ring_rows <= value.rows,
+        f"{value.name!r} of {value.rows} rows is a ring of {placement.ring_rows}",
+    )
     _require(
         buffer.first_step <= index <= buffer.last_step,
         f"{value.name!r} is used in step {index}, when its buffer is not alive",
@@ -190,8 +194,29 @@ def _address(plan: Plan, value: Value, index: int) -> int:
     return buffer.offset + placement.offset
 
 
+def _held_bytes(plan: Plan, value: Value) -> int:
+    return plan.placements[value].ring_rows * value.row_bytes
+
+
+def _places(
+    plan: Plan, value: Value, index: int, rows: tuple[int, int]
+) -> list[tuple[int, int, int]]:
+    """Where rows of a value lie: (address, index in the value of the first byte, bytes)."""
+    ring = plan.placements[value].ring_rows
+    address = _address(plan, value, index)
+    row, end = rows
+    _require(end - row <= ring, f"{value.name!r}: rows {row} to {end} of a ring of {ring}")
+    places = []
+    while row < end:
+        count = min(end - row, ring - row % ring)
+        begin = row % ring * value.row_bytes
+        places.append((address + begin, row * value.row_bytes, count * value.row_bytes))
+        row += count
+    return places
+
+
 def _verify_operands(plan: Plan, index: int, operation: Operation, where: str) -> None:
-    outputs = [(v, _address(plan, v, index), v.nbytes) for v in operation.outputs]
+    outputs = [(v, _address(plan, v, index), _held_bytes(plan, v)) for v in operation.outputs]
     for number, (_, address, size) in enumerate(outputs):
         for _, other, other_size in outputs[:number]:
             _require(
@@ -199,12 +224,13 @@ def _verify_operands(plan: Plan, index: int, operation: Operation, where: str) -
                 f"{where}: its outputs overlap",
             )
     for value in _arena_operands(operation.inputs):
-        begin = _address(plan, value, index)
+        begin, held = _address(plan, value, index), _held_bytes(plan, value)
         for _, address, size in outputs:
-            apart = begin + value.nbytes <= address or address + size <= begin
+            apart = begin + held <= address or address + size <= begin
+            step = plan.steps[index]
             in_place = (
-                len(plan.operations) == len(plan.steps)  # bands would read rows written before
-                and (begin, value.nbytes) == (address, size)
+                step.row_end - step.row_begin == value.rows  # bands would read what is written
+                and (begin, held) == (address, size)
                 and operation.operator in IN_PLACE
                 and value.shape == operation.output.shape
                 and value.row_bytes == operation.output.row_bytes

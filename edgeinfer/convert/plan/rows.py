@@ -1,0 +1,44 @@
+"""Which rows of an operand a band of output rows reads, for the operators that can run by bands.
+
+The rules are those of `input_rows` in csrc/ops (docs/internals/numerics.md); the device checks
+every step of a file against its own. Operators that are not listed read all rows of every operand,
+whatever the band.
+"""
+
+from __future__ import annotations
+
+from edgeinfer.convert.program import Operation, Value
+
+_WINDOWED = frozenset({"conv2d", "depthwise_conv2d", "avg_pool2d", "max_pool2d"})
+_ROW_BY_ROW = frozenset(
+    {"lut8", "lut16", "requantize", "quantize", "dequantize", "softmax", "fully_connected"}
+)
+
+
+def rows_read(operation: Operation, value: Value, begin: int, end: int) -> tuple[int, int]:
+    """First row and one past the last row of `value` that output rows [begin, end) need."""
+    output = operation.outputs[0]
+    if operation.operator in _WINDOWED and len(value.shape) == 4:
+        return _window(operation, value, begin, end)
+    if operation.operator in _ROW_BY_ROW and value.rows == output.rows:
+        return begin, end
+    return 0, value.rows
+
+
+def reads_by_rows(operation: Operation, value: Value) -> bool:
+    """Whether a band of few output rows reads few rows of `value`."""
+    return rows_read(operation, value, 0, 1) != (0, value.rows)
+
+
+def _window(operation: Operation, value: Value, begin: int, end: int) -> tuple[int, int]:
+    params = operation.params
+    height, out_height = value.shape[1], operation.outputs[0].shape[1]
+    stride, top = int(params["stride_h"]), int(params["pad_top"])
+    reach = (int(params["kernel_h"]) - 1) * int(params.get("dilation_h", 1)) + 1
+    image, y = divmod(begin, out_height)
+    last_image, last_y = divmod(end - 1, out_height)
+    first = min(max(y * stride - top, 0), height)
+    last = min(max(last_y * stride - top + reach, 0), height)
+    if image == last_image:
+        return image * height + first, image * height + max(first, last)
+    return image * height + first, last_image * height + last
