@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -116,9 +117,8 @@ def test_reader_and_core_agree_on_sizes() -> None:
 def test_session_formula_is_that_of_the_header(repo_root: Path) -> None:
     text = (repo_root / "csrc/model/format.h").read_text()
     constants = {
-        words[1]: int(words[2])
-        for words in (line.split() for line in text.splitlines())
-        if len(words) >= 3 and words[1].startswith("EI_SESSION_")
+        name: int(number)
+        for name, number in re.findall(r"^#define (EI_SESSION_\w+) +(\d+)$", text, re.MULTILINE)
     }
     assert session_bytes_of(
         nodes=3, operands=5, scratch_bytes=1, arena_bytes=64, state_bytes=65
