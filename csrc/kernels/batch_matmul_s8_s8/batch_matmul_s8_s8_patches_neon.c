@@ -6,13 +6,20 @@
 #include "kernels/packed_tile.h"
 #include "kernels/unroll.h"
 
-enum { PANEL_BYTES = 32 * 1024, PATCH_BYTES = 8 * 1024, COLUMNS = 128, ROWS = 128 };
+enum {
+    PANEL_BYTES = 32 * 1024,
+    PATCH_BYTES = 8 * 1024,
+    SPARE_BYTES = 16 * 1024,
+    COLUMNS = 128,
+    ROWS = 128
+};
 
 typedef struct ei_panel {
     _Alignas(64) int8_t weights[PANEL_BYTES];
     _Alignas(64) uint8_t patch[PATCH_BYTES];
     _Alignas(64) int32_t bias[COLUMNS];
     _Alignas(64) float multiplier[COLUMNS];
+    _Alignas(64) uint8_t spare[SPARE_BYTES];
     int32_t row_bias[ROWS];
 } ei_panel;
 
@@ -163,6 +170,8 @@ void ei_batch_matmul_s8_s8_patches(const ei_packed_gemm *gemm,
                                      .tile_bytes = tile_bytes,
                                      .bias = panel.bias,
                                      .multiplier = panel.multiplier,
+                                     .spare = panel.spare,
+                                     .spare_bytes = sizeof panel.spare,
                                      .y_step = args->n,
                                      .requant = args->requant};
     for (size_t i = 0; i < COLUMNS; i++) {

@@ -235,6 +235,7 @@ static void convolve(ei_patch *patch, int32_t most, uint32_t begin, uint32_t end
     }
     patch->buffers = w->kernel_h + (takes_two_rows(patch) ? w->stride_h : 0);
     patch->pitch = (size_t)buffer_bytes(patch, most);
+    const size_t used = patch->pitch * (size_t)patch->buffers;
     ei_weights_ahead ahead = {.later = conv->later};
     ei_packed_gemm_args args = {.segments = patch->segments,
                                 .segment_count = segment_count,
@@ -242,6 +243,8 @@ static void convolve(ei_patch *patch, int32_t most, uint32_t begin, uint32_t end
                                 .pixel_step = (size_t)w->stride_w * patch->pixel_bytes,
                                 .bias = patch->bias,
                                 .tile_bytes = segment_count * ei_segment_bytes(length),
+                                .spare = patch->bytes + used,
+                                .spare_bytes = sizeof patch->bytes - used,
                                 .y_step = conv->y_step,
                                 .requant = conv->requant,
                                 .ahead = &ahead};

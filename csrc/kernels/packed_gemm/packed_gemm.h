@@ -50,7 +50,9 @@ typedef struct ei_packed_gemm_args {
     const float *multiplier;               // 16 per tile
     size_t channels;                       // output channels, at least 1
     const int32_t *pixel_bias;             // ARM: NULL, or to add to the sums of each pixel
-    int8_t *y;                             // of the first pixel
+    uint8_t *spare;                        // to work in, a multiple of 64; the stack has no more
+    size_t spare_bytes;
+    int8_t *y; // of the first pixel
     size_t y_step;
     ei_requant requant; // within int8
     ei_weights_ahead *ahead;

@@ -1,18 +1,19 @@
 // smmla: a matrix of 2 x 8 signed bytes times one of 8 x 2, added to 2 x 2 sums, modulo 2^32. Packed
 // weights have four values of 16 channels side by side; those of two groups are zipped to eight
-// values of two channels a register, once for all pixels, in a panel on the stack:
+// values of two channels a register, once for all pixels, in a panel:
 //
 //     group g:      | n0 k0..3 | n1 k0..3 | n2 k0..3 | n3 k0..3 |
 //     group g + 1:  | n0 k4..7 | n1 k4..7 | n2 k4..7 | n3 k4..7 |
 //     panel:        | n0 k0..7            | n1 k0..7            |  | n2 k0..7 | n3 k0..7 |
 //
 // Two pixels' eight values are the other operand. Tiles of 6 pixels x 16 channels keep 24 registers
-// of sums. One or two pixels do not pay for the panel: they are left to sdot, which has none.
+// of sums. One or two pixels do not pay for the panel: they are left to sdot, which has none, as is
+// what finds no room for it.
 #define EI_TILE_PIXELS 6
 #define EI_TILE_LEAST  3
 #include "kernels/packed_gemm/packed_gemm_arm.h"
 
-enum { PANEL_BYTES = 32 * 1024, STEP_BYTES = 2 * EI_TILE_BYTES, PAIRS = PIXELS / 2 };
+enum { STEP_BYTES = 2 * EI_TILE_BYTES, PAIRS = PIXELS / 2 };
 
 #if defined(__clang__)
 #define ADD_PRODUCTS(acc, x, w) ((acc) = vmmlaq_s32(acc, x, w))
@@ -115,9 +116,9 @@ EI_ALWAYS_INLINE void add_up(int32x4_t acc[PIXELS][QUADS], const ei_gemm_tile *t
 }
 
 static void multiply_zipped(const ei_packed_gemm_args *args) {
-    _Alignas(64) int8_t panel[PANEL_BYTES];
+    int8_t *panel = (int8_t *)args->spare;
     const size_t steps = args->segment_count * ((args->groups + 1) / 2);
-    if (args->pixels < EI_TILE_LEAST || steps > PANEL_BYTES / STEP_BYTES) {
+    if (args->pixels < EI_TILE_LEAST || steps > args->spare_bytes / STEP_BYTES) {
         ei_packed_gemm_dotprod.multiply(args);
         return;
     }

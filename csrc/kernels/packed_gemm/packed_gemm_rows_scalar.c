@@ -45,6 +45,9 @@ static void multiply_run(const ei_packed_gemm *gemm, const ei_pixel_rows *job,
     const size_t chunk = pixels_at_a_time(pixels, args->pixel_step, gemm->tile_pixels);
     int8_t *y = args->y + (size_t)(row % job->y.ring) * job->y.row_bytes;
     ei_packed_gemm_args now = *args;
+    const size_t used = (chunk * now.pixel_step + EI_PATCH_SLACK + 63) / 64 * 64;
+    now.spare = patch + used;
+    now.spare_bytes = EI_PATCH_BYTES - used;
     for (size_t first = 0; first < pixels; first += chunk) {
         now.pixels = smaller(chunk, pixels - first);
         copy_rows(gemm, patch, &job->x, row, first * job->k, now.pixels * job->k);
