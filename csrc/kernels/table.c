@@ -181,6 +181,7 @@ static int has_neon(void) {
 #if EI_TIER_DOTPROD
 static void fill_dotprod(ei_kernels *kernels) {
     kernels->conv2d_s8_s8c = ei_conv2d_s8_s8c_dotprod;
+    kernels->depthwise_conv2d_s8_s8c = ei_depthwise_conv2d_s8_s8c_dotprod;
     kernels->fully_connected_s8_s8c = ei_fully_connected_s8_s8c_dotprod;
     kernels->batch_matmul_s8_s8 = ei_batch_matmul_s8_s8_dotprod;
 }

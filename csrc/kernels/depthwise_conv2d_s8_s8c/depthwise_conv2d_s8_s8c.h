@@ -36,5 +36,7 @@ void ei_depthwise_conv2d_s8_s8c_avx512vnni(const ei_depthwise_conv2d_s8_s8c_args
                                            uint32_t begin, uint32_t end);
 void ei_depthwise_conv2d_s8_s8c_neon(const ei_depthwise_conv2d_s8_s8c_args *args, uint32_t begin,
                                      uint32_t end);
+void ei_depthwise_conv2d_s8_s8c_dotprod(const ei_depthwise_conv2d_s8_s8c_args *args, uint32_t begin,
+                                        uint32_t end);
 
 #endif
