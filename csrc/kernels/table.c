@@ -159,6 +159,13 @@ static void fill_neon(ei_kernels *kernels) {
     kernels->max_pool2d_s16 = ei_max_pool2d_s16_neon;
     kernels->reduce_sum_s8 = ei_reduce_sum_s8_neon;
     kernels->reduce_sum_u8 = ei_reduce_sum_u8_neon;
+    kernels->argmax_s8 = ei_argmax_s8_neon;
+    kernels->argmax_u8 = ei_argmax_u8_neon;
+    kernels->resize_bilinear_s8 = ei_resize_bilinear_s8_neon;
+    kernels->resize_bilinear_u8 = ei_resize_bilinear_u8_neon;
+    if (sizeof(void *) == 8) {
+        kernels->lut8_b1 = ei_lut8_b1_neon;
+    }
     if (sizeof(void *) == 4) { // 64 bit: scalar versions are made of the same vectors
         kernels->add_s16 = ei_add_s16_neon;
         kernels->maximum_s8 = ei_maximum_s8_neon;

@@ -31,4 +31,7 @@ void ei_argmax_f32_scalar(const ei_argmax_args *args);
 void ei_argmax_s8_avx2(const ei_argmax_args *args);
 void ei_argmax_u8_avx2(const ei_argmax_args *args);
 
+void ei_argmax_s8_neon(const ei_argmax_args *args);
+void ei_argmax_u8_neon(const ei_argmax_args *args);
+
 #endif

@@ -18,4 +18,7 @@ void ei_lut8_b8_scalar(const uint8_t *x, const void *table, void *y, size_t coun
 /// On CPUs that have AVX-512 VBMI too.
 void ei_lut8_b1_avx512vnni(const uint8_t *x, const void *table, void *y, size_t count);
 
+/// On 64-bit ARM.
+void ei_lut8_b1_neon(const uint8_t *x, const void *table, void *y, size_t count);
+
 #endif

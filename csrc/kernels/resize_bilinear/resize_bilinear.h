@@ -29,4 +29,7 @@ void ei_resize_bilinear_s16_scalar(const ei_resize_bilinear_args *args);
 void ei_resize_bilinear_s8_avx2(const ei_resize_bilinear_args *args);
 void ei_resize_bilinear_u8_avx2(const ei_resize_bilinear_args *args);
 
+void ei_resize_bilinear_s8_neon(const ei_resize_bilinear_args *args);
+void ei_resize_bilinear_u8_neon(const ei_resize_bilinear_args *args);
+
 #endif
