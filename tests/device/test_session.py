@@ -7,6 +7,7 @@ import signal
 import threading
 import weakref
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -217,7 +218,7 @@ def _shape_changed(array: np.ndarray) -> None:
 
 
 def _dtype_changed(array: np.ndarray) -> None:
-    array.dtype = np.dtype(np.uint8)
+    array.dtype = np.dtype(np.uint8)  # type: ignore[misc]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of numpy, against such changes
@@ -240,15 +241,20 @@ def test_run_into_sees_that_an_output_became_read_only(model: edgeinfer.Model) -
         model.run_into(_read_only(out), x)
 
 
+def _give_memory_of(array: np.ndarray, other: np.ndarray) -> None:
+    state: Any = other.__reduce__()[2]
+    array.__setstate__(state)
+
+
 def test_run_into_follows_arrays_whose_memory_moved(model: edgeinfer.Model) -> None:
     x, out = np.zeros(SHAPE, np.int8), np.zeros(SHAPE, np.int8)
     model.run_into(out, x)
     in_the_old_place = []
     for array in (x, out):
         before = array.ctypes.data
-        array.__setstate__(np.zeros(5000, np.int8).__reduce__()[2])
+        _give_memory_of(array, np.zeros(5000, np.int8))
         in_the_old_place += [np.zeros(SHAPE, np.int8) for _ in range(100)]
-        array.__setstate__(np.full(SHAPE, 10, np.int8).__reduce__()[2])
+        _give_memory_of(array, np.full(SHAPE, 10, np.int8))
         assert array.ctypes.data != before
     model.run_into(out, x)
     assert out.tolist() == [[[17] * 3] * 4]
