@@ -38,16 +38,9 @@ typedef struct ei_gemm_tile {
 /// Bias and products of MR pixels, a constant, and 16 channels: acc[m][c] are channels 4c to 4c + 3.
 EI_ALWAYS_INLINE void add_up(int32x4_t acc[PIXELS][QUADS], const ei_gemm_tile *tile, const int MR);
 
-/// Sets sums to the bias.
-EI_ALWAYS_INLINE void start(int32x4_t acc[PIXELS][QUADS], const ei_gemm_tile *tile, const int MR) {
-    EI_UNROLL
-    for (int c = 0; c < QUADS; c++) {
-        const int32x4_t bias = vld1q_s32(tile->bias + 4 * c);
-        EI_UNROLL
-        for (int m = 0; m < MR; m++) {
-            acc[m][c] = bias;
-        }
-    }
+/// Adds what a pixel has for all of its sums.
+EI_ALWAYS_INLINE void add_pixel_bias(int32x4_t acc[PIXELS][QUADS], const ei_gemm_tile *tile,
+                                     const int MR) {
     if (tile->pixel_bias != NULL) {
         EI_UNROLL
         for (int m = 0; m < MR; m++) {

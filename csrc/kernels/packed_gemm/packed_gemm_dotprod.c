@@ -19,7 +19,14 @@
 #endif
 
 EI_ALWAYS_INLINE void add_up(int32x4_t acc[PIXELS][QUADS], const ei_gemm_tile *tile, const int MR) {
-    start(acc, tile, MR);
+    EI_UNROLL
+    for (int c = 0; c < QUADS; c++) {
+        const int32x4_t bias = vld1q_s32(tile->bias + 4 * c);
+        EI_UNROLL
+        for (int m = 0; m < MR; m++) {
+            acc[m][c] = bias;
+        }
+    }
     const ei_packed_gemm_args *args = tile->args;
     const size_t step = args->pixel_step;
     const int8_t *w = tile->weights;
@@ -75,6 +82,7 @@ EI_ALWAYS_INLINE void add_up(int32x4_t acc[PIXELS][QUADS], const ei_gemm_tile *t
             w += EI_TILE_BYTES;
         }
     }
+    add_pixel_bias(acc, tile, MR);
 }
 
 const ei_packed_gemm ei_packed_gemm_dotprod = {.value_bytes = 1,

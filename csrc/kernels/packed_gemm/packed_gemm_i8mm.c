@@ -66,10 +66,11 @@ EI_ALWAYS_INLINE void add_up(int32x4_t acc[PIXELS][QUADS], const ei_gemm_tile *t
     const int8_t *w = tile->weights;
     int32x4_t sum[PAIRS][2 * QUADS];
     EI_UNROLL
-    for (int i = 0; i < (MR + 1) / 2; i++) {
+    for (int j = 0; j < 2 * QUADS; j++) {
+        const int32x2_t bias = vld1_s32(tile->bias + 2 * j);
         EI_UNROLL
-        for (int j = 0; j < 2 * QUADS; j++) {
-            sum[i][j] = vdupq_n_s32(0);
+        for (int i = 0; i < (MR + 1) / 2; i++) {
+            sum[i][j] = vcombine_s32(bias, bias);
         }
     }
     for (size_t s = 0; s < args->segment_count; s++) {
@@ -102,7 +103,6 @@ EI_ALWAYS_INLINE void add_up(int32x4_t acc[PIXELS][QUADS], const ei_gemm_tile *t
             w += STEP_BYTES;
         }
     }
-    start(acc, tile, MR);
     EI_UNROLL
     for (int m = 0; m < MR; m++) {
         EI_UNROLL
@@ -110,9 +110,10 @@ EI_ALWAYS_INLINE void add_up(int32x4_t acc[PIXELS][QUADS], const ei_gemm_tile *t
             const int64x2_t low = vreinterpretq_s64_s32(sum[m / 2][2 * c]);
             const int64x2_t high = vreinterpretq_s64_s32(sum[m / 2][2 * c + 1]);
             const int64x2_t all = m % 2 == 0 ? vzip1q_s64(low, high) : vzip2q_s64(low, high);
-            acc[m][c] = vaddq_s32(acc[m][c], vreinterpretq_s32_s64(all));
+            acc[m][c] = vreinterpretq_s32_s64(all);
         }
     }
+    add_pixel_bias(acc, tile, MR);
 }
 
 static void multiply_zipped(const ei_packed_gemm_args *args) {

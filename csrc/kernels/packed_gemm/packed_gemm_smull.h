@@ -181,11 +181,14 @@ EI_ALWAYS_INLINE void add_up(int32x4_t acc[PIXELS][QUADS], const ei_gemm_tile *t
     const ei_packed_gemm_args *args = tile->args;
     const int8_t *w = tile->weights;
     int32x4_t sum[PIXELS][2 * QUADS];
+    const int32x4_t zero = vdupq_n_s32(0);
     EI_UNROLL
-    for (int m = 0; m < MR; m++) {
+    for (int c = 0; c < QUADS; c++) {
+        const int32x4x2_t bias = vzipq_s32(vld1q_s32(tile->bias + 4 * c), zero);
         EI_UNROLL
-        for (int i = 0; i < 2 * QUADS; i++) {
-            sum[m][i] = vdupq_n_s32(0);
+        for (int m = 0; m < MR; m++) {
+            sum[m][2 * c] = bias.val[0];
+            sum[m][2 * c + 1] = bias.val[1];
         }
     }
     for (size_t s = 0; s < args->segment_count; s++) {
@@ -212,14 +215,14 @@ EI_ALWAYS_INLINE void add_up(int32x4_t acc[PIXELS][QUADS], const ei_gemm_tile *t
             w += EI_TILE_BYTES;
         }
     }
-    start(acc, tile, MR);
     EI_UNROLL
     for (int m = 0; m < MR; m++) {
         EI_UNROLL
         for (int c = 0; c < QUADS; c++) {
-            acc[m][c] = vaddq_s32(acc[m][c], add_pairs(sum[m][2 * c], sum[m][2 * c + 1]));
+            acc[m][c] = add_pairs(sum[m][2 * c], sum[m][2 * c + 1]);
         }
     }
+    add_pixel_bias(acc, tile, MR);
 }
 
 #endif
