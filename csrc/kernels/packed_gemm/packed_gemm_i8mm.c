@@ -7,7 +7,7 @@
 //     panel:        | n0 k0..7            | n1 k0..7            |  | n2 k0..7 | n3 k0..7 |
 //
 // Two pixels' eight values are the other operand. Tiles of 6 pixels x 16 channels keep 24 registers
-// of sums. One or two pixels do not pay for the panel: they are left to sdot, which has none, as is
+// of sums. Fewer pixels do not pay for the panel: they are left to sdot, which has none, as is
 // what finds no room for it.
 #define EI_TILE_PIXELS 6
 #define EI_TILE_LEAST  3
@@ -21,22 +21,30 @@ enum { STEP_BYTES = 2 * EI_TILE_BYTES, PAIRS = PIXELS / 2 };
 #define ADD_PRODUCTS(acc, x, w) __asm__("smmla %0.4s, %1.16b, %2.16b" : "+w"(acc) : "w"(x), "w"(w))
 #endif
 
+/// Two groups of 16 channels.
+EI_ALWAYS_INLINE void zip_groups(int8_t *panel, const int8_t *w, const int8_t *next) {
+    EI_UNROLL
+    for (int c = 0; c < QUADS; c++) {
+        const int32x4_t first = vreinterpretq_s32_s8(vld1q_s8(w + 16 * c));
+        const int32x4_t second = vreinterpretq_s32_s8(vld1q_s8(next + 16 * c));
+        vst1q_s8(panel + 32 * c, vreinterpretq_s8_s32(vzip1q_s32(first, second)));
+        vst1q_s8(panel + 32 * c + 16, vreinterpretq_s8_s32(vzip2q_s32(first, second)));
+    }
+}
+
 /// The weights of a tile of channels; an odd last group is zipped with zeros.
-static void zip_weights(int8_t *panel, const int8_t *w, const ei_packed_gemm_args *args) {
-    for (size_t s = 0; s < args->segment_count; s++) {
-        for (size_t group = 0; group < args->groups; group += 2) {
-            const int both = group + 1 < args->groups;
-            EI_UNROLL
-            for (int c = 0; c < QUADS; c++) {
-                const int32x4_t first = vreinterpretq_s32_s8(vld1q_s8(w + 16 * c));
-                int32x4_t second = vdupq_n_s32(0);
-                if (both) {
-                    second = vreinterpretq_s32_s8(vld1q_s8(w + EI_TILE_BYTES + 16 * c));
-                }
-                vst1q_s8(panel + 32 * c, vreinterpretq_s8_s32(vzip1q_s32(first, second)));
-                vst1q_s8(panel + 32 * c + 16, vreinterpretq_s8_s32(vzip2q_s32(first, second)));
-            }
-            w += both ? 2 * EI_TILE_BYTES : EI_TILE_BYTES;
+static void zip_weights(int8_t *restrict panel, const int8_t *restrict w, size_t segments,
+                        size_t groups) {
+    static const int8_t zeros[EI_TILE_BYTES];
+    for (; segments > 0; segments--) {
+        for (size_t pairs = groups / 2; pairs > 0; pairs--) {
+            zip_groups(panel, w, w + EI_TILE_BYTES);
+            w += 2 * EI_TILE_BYTES;
+            panel += STEP_BYTES;
+        }
+        if (groups % 2 != 0) {
+            zip_groups(panel, w, zeros);
+            w += EI_TILE_BYTES;
             panel += STEP_BYTES;
         }
     }
@@ -119,7 +127,7 @@ EI_ALWAYS_INLINE void add_up(int32x4_t acc[PIXELS][QUADS], const ei_gemm_tile *t
 static void multiply_zipped(const ei_packed_gemm_args *args) {
     int8_t *panel = (int8_t *)args->spare;
     const size_t steps = args->segment_count * ((args->groups + 1) / 2);
-    if (args->pixels < EI_TILE_LEAST || steps > args->spare_bytes / STEP_BYTES) {
+    if (args->pixels < PIXELS || steps > args->spare_bytes / STEP_BYTES) {
         ei_packed_gemm_dotprod.multiply(args);
         return;
     }
@@ -128,7 +136,8 @@ static void multiply_zipped(const ei_packed_gemm_args *args) {
     for (size_t first = 0; first < args->channels; first += EI_TILE_CHANNELS) {
         const size_t left = args->channels - first;
         tile.channels = left < EI_TILE_CHANNELS ? left : EI_TILE_CHANNELS;
-        zip_weights(panel, args->weights + first / EI_TILE_CHANNELS * args->tile_bytes, args);
+        zip_weights(panel, args->weights + first / EI_TILE_CHANNELS * args->tile_bytes,
+                    args->segment_count, args->groups);
         multiply(&tile);
         tile.bias += EI_TILE_CHANNELS;
         tile.multiplier += EI_TILE_CHANNELS;
