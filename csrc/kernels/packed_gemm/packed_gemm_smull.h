@@ -72,6 +72,9 @@ EI_ALWAYS_INLINE void add_groups(int32x4_t sum[PIXELS][2 * QUADS], const int8_t 
     }
     EI_UNROLL
     for (int c = 0; c < QUADS; c++) {
+#if !defined(__aarch64__)
+        __asm__ volatile("" ::: "memory"); // loads that are moved up cost registers of sums
+#endif
         const int8x16_t w0 = vld1q_s8(w + 16 * c);
         const int8x16_t w1 = groups > 1 ? vld1q_s8(w + EI_TILE_BYTES + 16 * c) : w0;
         EI_UNROLL
