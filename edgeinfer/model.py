@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgeinfer._ffi import check, ffi, lib, text
-from edgeinfer.budget import SESSION_THREAD_BYTES, parse_bytes
+from edgeinfer.budget import MAX_THREADS, SESSION_THREAD_BYTES, parse_bytes
 from edgeinfer.errors import EdgeInferError, InputError, ModelFileError, ModelNotFoundError
 from edgeinfer.session import Session, SessionOptions, TensorInfo
 from edgeinfer.source_format import HEAD_BYTES, source_format
@@ -144,6 +144,11 @@ class Model:
         return self._session.tier
 
     @property
+    def threads(self) -> int:
+        """Threads that a run uses: as many as were asked for, or 1 where sharing does not pay."""
+        return self._session.threads
+
+    @property
     def session_bytes(self) -> int:
         """Bytes of memory that the model's own session holds, its threads' included."""
         return self._session.nbytes
@@ -258,8 +263,8 @@ def _checked_threads(threads: int) -> int:
         count = operator.index(threads)
     except TypeError:
         raise InputError(f"threads is {threads!r}; it must be an int") from None
-    if isinstance(threads, bool) or not 1 <= count <= _MAX_UINT32:
-        raise InputError(f"threads is {threads}; it must be 1 or more, and below 2**32")
+    if isinstance(threads, bool) or not 1 <= count <= MAX_THREADS:
+        raise InputError(f"threads is {threads}; it must be 1 to {MAX_THREADS}")
     return count
 
 

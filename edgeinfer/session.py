@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -180,18 +182,16 @@ class Session:
         self._memory = memory[start : start + size[0]]
         address = ffi.cast("void *", self._memory.ctypes.data)
         made = ffi.new("ei_session **")
-        check(lib().ei_session_init(handle.pointer, handle.program, given, address, size[0], made))
-        self._session = made[0]
-        # The threads' stacks lie in the memory: it outlives them, in whatever order things go.
+        # The threads' stacks lie in the memory: it outlives them, in whatever order things go, and
+        # even when this method is interrupted right after they have started.
         self._end_threads: Callable[[], object] | None = None
         if options.threads > 1:
-            import weakref  # who runs on one thread does not pay for it
-
-            self._end_threads = weakref.finalize(
-                self, _end_threads, self._session, self._memory, handle
-            )
+            self._end_threads = weakref.finalize(self, _end_threads, made, self._memory, handle)
+        check(lib().ei_session_init(handle.pointer, handle.program, given, address, size[0], made))
+        self._session = made[0]
         self._run = lib().ei_session_run
         self._turn = _Turn()
+        _sessions.add(self)
         self._in_pointers = ffi.new("void *[]", max(1, len(self.inputs)))
         self._out_pointers = ffi.new("void *[]", max(1, len(self.outputs)))
         self._in_const = ffi.cast("const void *const *", self._in_pointers)
@@ -210,6 +210,12 @@ class Session:
         """Name of the kernel tier in use."""
         self._alive()
         return text(lib().ei_session_tier(self._session))
+
+    @property
+    def threads(self) -> int:
+        """Threads that a run uses: as many as were asked for, or 1 where sharing does not pay."""
+        self._alive()
+        return int(lib().ei_session_threads(self._session))
 
     @property
     def nbytes(self) -> int:
@@ -429,9 +435,20 @@ class Session:
         raise InputError(f"input {info.name!r} takes {info.dtype}, got {array.dtype}{advice}")
 
 
-def _end_threads(session: Any, *kept_until_then: object) -> None:
+def _end_threads(made: Any, *kept_until_then: object) -> None:
     # A run that is under way, as a daemon thread's may be when the process exits, goes on alone.
-    lib().ei_session_close(session)
+    # made[0] is NULL, which is allowed, when no session was made.
+    lib().ei_session_close(made[0])
+
+
+def _free_turns() -> None:
+    # In the child of a fork, other threads that had a turn or waited for one do not exist.
+    for session in tuple(_sessions):
+        session._turn = _Turn()
+
+
+_sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+os.register_at_fork(after_in_child=_free_turns)
 
 
 def _as_array(value: Any, what: str, dtype: Any = None) -> Array:

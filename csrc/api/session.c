@@ -186,6 +186,10 @@ ei_status ei_session_init(const ei_model *model, uint32_t program,
     return ei_session_bind(model, &plan, memory, bytes, session);
 }
 
+uint32_t ei_session_threads(const ei_session *session) {
+    return session == NULL || session->pool == NULL ? 1 : session->threads;
+}
+
 void ei_session_close(ei_session *session) {
     if (session != NULL) {
         ei_session_unbind(session);

@@ -172,6 +172,9 @@ EI_API ei_status ei_session_init(const ei_model *model, uint32_t program,
 /// under way on another thread goes on without them, as do later ones. Does nothing for one thread, and for NULL.
 /// After fork() the child has no such threads: its runs use the calling one alone, and closing there ends nothing.
 EI_API void ei_session_close(ei_session *session);
+/// Threads that a run uses, the calling one included: as many as were asked for, or 1 where no steps are long enough to
+/// be shared. 1 for NULL.
+EI_API uint32_t ei_session_threads(const ei_session *session);
 /// Runs the program. inputs[i] and outputs[i] are dense row-major arrays of the sizes that ei_model_input and
 /// ei_model_output tell, aligned to their element. Kernels read and write them directly, so an output must overlap neither
 /// an input nor another output, and none may lie in the session's memory (EI_ERROR_ARGUMENT). NULL for the array or an

@@ -125,8 +125,8 @@ ei_work ei_packed_work(const ei_bound_node *node, uint64_t factor, int by_channe
     const uint64_t weights = ei_tensor_bytes(ei_input_view(node, 1)->tensor);
     // int16 activations are multiplied by plain C.
     const uint64_t slowness = factor * (x->dtype == EI_INT16 ? 16 : 1);
-    return (ei_work){.row = pixels * weights *
-                            slowness, // below 2^31 * 2^31 / rows, times a small factor
+    const uint64_t row = pixels * weights; // below 2^62
+    return (ei_work){.row = row > UINT64_MAX / slowness ? UINT64_MAX : row * slowness,
                      .channels = by_channels ? channels : 0,
                      .weight_bytes = weights,
                      .input_row_bytes = ei_tensor_bytes(x) / y->rows};

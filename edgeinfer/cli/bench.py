@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
         result: dict[str, Any] = {
             "model": model.name,
             "tier": model.tier,
-            "threads": args.threads,
+            "threads": model.threads,
             "runs": len(times),
             "p50_us": float(np.percentile(times, 50)),
             "p90_us": float(np.percentile(times, 90)),
@@ -125,7 +125,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(result)
         return 0
-    threads = f", {args.threads} threads" if args.threads > 1 else ""
+    threads = f", {result['threads']} threads" if args.threads > 1 else ""
+    if result["threads"] < args.threads:
+        threads = f", 1 thread ({args.threads} asked for; no step is long enough to be shared)"
     print(f"{result['model']}: tier {result['tier']}{threads}, {result['runs']:,} runs")
     for key in ("p50", "p90", "p99", "max"):
         print(f"  {key:<4} {result[f'{key}_us']:12,.1f} µs")

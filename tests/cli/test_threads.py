@@ -27,9 +27,10 @@ def json_of(capsys: pytest.CaptureFixture[str]) -> dict:
     return json.loads(capsys.readouterr().out)
 
 
-def test_bench_counts_the_threads_memory(
-    edge_file: Path, capsys: pytest.CaptureFixture[str]
+def test_bench_counts_the_threads_and_their_memory(
+    edge_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("EDGEINFER_PART_WORK", "1")
     alone = edgeinfer.load(edge_file).plan.session_bytes
     cpu = str(min(os.sched_getaffinity(0)))
     for options in ([], ["--cpus", cpu], ["--performance-cores"]):
@@ -40,6 +41,16 @@ def test_bench_counts_the_threads_memory(
         assert result["session_bytes"] == alone + 2 * SESSION_THREAD_BYTES
         assert main(arguments) == 0
         assert "3 threads" in capsys.readouterr().out
+
+
+def test_bench_says_that_threads_have_nothing_to_do(
+    edge_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["bench", str(edge_file), "--runs", "5", "--threads", "3"]
+    assert main([*arguments, "--json"]) == 0
+    assert json_of(capsys)["threads"] == 1
+    assert main(arguments) == 0
+    assert "1 thread (3 asked for; no step is long enough" in capsys.readouterr().out
 
 
 def test_run_gives_the_same_with_threads(

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import edgeinfer
-from edgeinfer.budget import session_bytes_of
+from edgeinfer.budget import MAX_THREADS, session_bytes_of
 from edgeinfer.convert.model_file import FileTensor, ModelFile
 from edgeinfer.convert.plan import plan_program, session_bytes
 from edgeinfer.convert.program import Operation, Program, Value
@@ -118,8 +118,9 @@ def test_session_formula_is_that_of_the_header(repo_root: Path) -> None:
     text = (repo_root / "csrc/model/format.h").read_text()
     constants = {
         name: int(number)
-        for name, number in re.findall(r"^#define (EI_SESSION_\w+) +(\d+)$", text, re.MULTILINE)
+        for name, number in re.findall(r"^#define (EI_\w+) +(\d+)$", text, re.MULTILINE)
     }
+    assert constants["EI_MAX_THREADS"] == MAX_THREADS
     assert session_bytes_of(
         nodes=3, operands=5, scratch_bytes=1, arena_bytes=64, state_bytes=65
     ) == (

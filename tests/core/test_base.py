@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 import platform
+import threading
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +25,9 @@ ffi.cdef(
     uint32_t ei_cpu_features(void);
     int ei_cpu_list_parse(const char *text, uint64_t *mask);
     void ei_fastest_cpus(const char *root, uint64_t *fastest);
+    typedef struct { const uint32_t *cpus; uint32_t cpu_count; int fastest_only;
+                     uint64_t fastest[16]; } ei_placement;
+    int ei_placement_apply(const ei_placement *placement, unsigned long thread, uint32_t i);
     void ei_sort(uint32_t *values, size_t count,
                  int (*less)(const void *context, uint32_t a, uint32_t b), const void *context);
     """
@@ -188,3 +193,22 @@ def test_the_fastest_kind(base: Any, tmp_path: Path, files: dict[str, str], cpus
     mask = ffi.new("uint64_t[]", MASK_WORDS)
     base.ei_fastest_cpus(str(tmp_path).encode(), mask)
     assert cpus_of(mask) == cpus
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux places threads")
+def test_a_thread_is_put_on_the_fastest_cpus_that_are_allowed(base: Any) -> None:
+    allowed = os.sched_getaffinity(0)
+    fastest = max(allowed)
+    placement = ffi.new("ei_placement *", {"fastest_only": 1})
+    placement.fastest[fastest // 64] = 1 << fastest % 64
+    found: list[set[int]] = []
+
+    def thread() -> None:
+        assert base.ei_placement_apply(placement, threading.get_ident(), 1) == 0
+        found.append(os.sched_getaffinity(0))
+
+    worker = threading.Thread(target=thread)
+    worker.start()
+    worker.join()
+    assert found == [{fastest}]
+    assert os.sched_getaffinity(0) == allowed

@@ -261,7 +261,8 @@ def script(code: str, repo_root: Path, digits: bytes, tmp_path: Path) -> str:
 import os, sys, threading
 import numpy as np
 import edgeinfer
-model = edgeinfer.load({str(path)!r}, threads=3)
+model_path = {str(path)!r}
+model = edgeinfer.load(model_path, threads=3)
 x = np.ones(model.inputs[0].shape, model.inputs[0].dtype)
 expected = model.run(x)
 {code}
@@ -307,6 +308,50 @@ status = os.waitpid(child, 0)[1]
 print(status, (model.run(x) == expected).all())
 """
     assert script(code, repo_root, digits, tmp_path) == "0 True\n"
+
+
+def test_a_child_runs_that_was_forked_while_another_thread_ran(
+    repo_root: Path, digits: bytes, tmp_path: Path
+) -> None:
+    code = """
+stop = threading.Event()
+def run():
+    while not stop.is_set():
+        model.run(x)
+thread = threading.Thread(target=run)
+thread.start()
+results = []
+for _ in range(10):
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        os._exit(0 if (model.run(x) == expected).all() else 7)
+    results.append(os.waitpid(child, 0)[1])
+stop.set()
+thread.join()
+print(results)
+"""
+    assert script("import signal\n" + code, repo_root, digits, tmp_path) == f"{[0] * 10}\n"
+
+
+def test_loading_that_is_interrupted_ends_its_threads(
+    repo_root: Path, digits: bytes, tmp_path: Path
+) -> None:
+    code = """
+from edgeinfer import session as module
+real = module._Turn
+def interrupted():
+    raise KeyboardInterrupt
+module._Turn = interrupted  # right after the threads have started
+for _ in range(20):
+    try:
+        edgeinfer.load(model_path, threads=4)
+    except KeyboardInterrupt:
+        pass
+module._Turn = real
+print((model.run(x) == expected).all(), len(os.listdir("/proc/self/task")))
+"""
+    assert script(code, repo_root, digits, tmp_path).startswith("True ")
 
 
 # --- where threads run

@@ -254,7 +254,7 @@ def test_thread_counts_that_are_none_are_refused(edge_file: Path, threads: objec
 
 @pytest.mark.parametrize("threads", [33, 2**32 - 1])
 def test_thread_counts_beyond_32_are_refused(edge_file: Path, threads: int) -> None:
-    with pytest.raises(edgeinfer.InputError, match=f"threads is {threads}, must be at most 32"):
+    with pytest.raises(edgeinfer.InputError, match=f"threads is {threads}; it must be 1 to 32"):
         edgeinfer.load(edge_file, threads=threads)
 
 
