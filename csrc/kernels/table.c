@@ -163,6 +163,7 @@ static void fill_neon(ei_kernels *kernels) {
     kernels->argmax_u8 = ei_argmax_u8_neon;
     kernels->resize_bilinear_s8 = ei_resize_bilinear_s8_neon;
     kernels->resize_bilinear_u8 = ei_resize_bilinear_u8_neon;
+    kernels->copy2d = ei_copy2d_neon;
     if (sizeof(void *) == 8) {
         kernels->lut8_b1 = ei_lut8_b1_neon;
     }

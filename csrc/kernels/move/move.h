@@ -26,6 +26,7 @@ typedef void (*ei_take_fn)(const uint8_t *x, uint8_t *y, const int32_t *index, s
 
 void ei_copy2d_scalar(const ei_copy2d_args *args);
 void ei_copy2d_avx2(const ei_copy2d_args *args);
+void ei_copy2d_neon(const ei_copy2d_args *args);
 void ei_fill_scalar(void *y, size_t count, int64_t value, uint32_t element_bytes);
 void ei_take_scalar(const uint8_t *x, uint8_t *y, const int32_t *index, size_t count,
                     size_t pixel_bytes);

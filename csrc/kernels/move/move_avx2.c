@@ -1,21 +1,12 @@
-/// Transposed copies by unpacking. Sixteen bytes at a time although the tier has 32: an unpacking
-/// stays within halves of 16, so longer vectors would only move the work to loads and stores.
-///
-/// A block has V lines of E = 16 / element_bytes elements (V <= E, both powers of two) in V vectors.
-/// Unpacking vector i with vector i + V / 2, for each i, turns the bits of an element's number
-/// around by one:
-///
-///     number of an element = (line v_1 v_0 | position e_2 e_1 e_0)  ->  (v_0 e_2 | e_1 e_0 v_1)
-///
-/// so that log2(V) such steps leave the lines interleaved, element by element, and log2(E) steps
-/// undo that. Lengths that blocks do not divide end in a block that overlaps the one before.
+// Transposed copies by unpacking. Sixteen bytes at a time although the tier has 32: an unpacking
+// stays within halves of 16, so longer vectors would only move the work to loads and stores.
 #include <immintrin.h>
+#include <stddef.h>
+#include <stdint.h>
 
-#include "kernels/move/move.h"
-#include "kernels/move/run.h"
 #include "kernels/unroll.h"
 
-typedef __m128i (*ei_unpack)(__m128i a, __m128i b);
+typedef __m128i ei_vector;
 
 EI_ALWAYS_INLINE __m128i low1(__m128i a, __m128i b) {
     return _mm_unpacklo_epi8(a, b);
@@ -34,22 +25,6 @@ EI_ALWAYS_INLINE __m128i low4(__m128i a, __m128i b) {
 }
 EI_ALWAYS_INLINE __m128i high4(__m128i a, __m128i b) {
     return _mm_unpackhi_epi32(a, b);
-}
-
-EI_ALWAYS_INLINE void turn(__m128i *v, int count, int steps, ei_unpack low, ei_unpack high) {
-    EI_UNROLL
-    for (int step = 0; step < steps; step++) {
-        __m128i next[16];
-        EI_UNROLL
-        for (int i = 0; i < count / 2; i++) {
-            next[2 * i] = low(v[i], v[i + count / 2]);
-            next[2 * i + 1] = high(v[i], v[i + count / 2]);
-        }
-        EI_UNROLL
-        for (int i = 0; i < count; i++) {
-            v[i] = next[i];
-        }
-    }
 }
 
 EI_ALWAYS_INLINE __m128i load(const uint8_t *x) {
@@ -87,46 +62,7 @@ EI_ALWAYS_INLINE void store_pieces(uint8_t *y, ptrdiff_t step, int piece, __m128
     }
 }
 
-/// Lines of x become columns of y, or columns of x lines of y. Steps are in bytes: from one line of x
-/// along which elements are contiguous to the next, and the same of y.
-typedef void (*ei_block_fn)(const uint8_t *x, ptrdiff_t x_step, uint8_t *y, ptrdiff_t y_step);
-
-#define EI_INTERLEAVE(name, lines, steps, piece, size)                                             \
-    static void name(const uint8_t *x, ptrdiff_t x_step, uint8_t *y, ptrdiff_t y_step) {           \
-        __m128i v[lines];                                                                          \
-        EI_UNROLL                                                                                  \
-        for (int i = 0; i < (lines); i++) {                                                        \
-            v[i] = load(x + i * x_step);                                                           \
-        }                                                                                          \
-        turn(v, lines, steps, low##size, high##size);                                              \
-        EI_UNROLL                                                                                  \
-        for (int i = 0; i < (lines); i++) {                                                        \
-            store_pieces(y + i * (16 / (piece)) * y_step, y_step, piece, v[i]);                    \
-        }                                                                                          \
-    }
-#define EI_PART(name, lines, steps, piece, size)                                                   \
-    static void name(const uint8_t *x, ptrdiff_t x_step, uint8_t *y, ptrdiff_t y_step) {           \
-        __m128i v[lines];                                                                          \
-        EI_UNROLL                                                                                  \
-        for (int i = 0; i < (lines); i++) {                                                        \
-            v[i] = load_pieces(x + i * (16 / (piece)) * x_step, x_step, piece);                    \
-        }                                                                                          \
-        turn(v, lines, steps, low##size, high##size);                                              \
-        EI_UNROLL                                                                                  \
-        for (int i = 0; i < (lines); i++) {                                                        \
-            store(y + i * y_step, v[i]);                                                           \
-        }                                                                                          \
-    }
-
-EI_INTERLEAVE(transpose16_b1, 16, 4, 16, 1)
-EI_INTERLEAVE(interleave8_b1, 8, 3, 8, 1)
-EI_INTERLEAVE(interleave4_b1, 4, 2, 4, 1)
-EI_PART(part8_b1, 8, 4, 8, 1)
-EI_PART(part4_b1, 4, 4, 4, 1)
-EI_INTERLEAVE(transpose8_b2, 8, 3, 16, 2)
-EI_INTERLEAVE(interleave4_b2, 4, 2, 8, 2)
-EI_PART(part4_b2, 4, 3, 8, 2)
-EI_INTERLEAVE(transpose4_b4, 4, 2, 16, 4)
+#include "kernels/move/move_blocks.h"
 
 /// Two lines of 16 bytes, to be 32 bytes one behind another.
 static void interleave2_b1(const uint8_t *x, ptrdiff_t x_step, uint8_t *y, ptrdiff_t y_step) {
@@ -229,37 +165,6 @@ EI_INTERLEAVE3(interleave3_b4, interleave3_words)
 EI_PART3(part3_b1, part3_bytes)
 EI_PART3(part3_b4, part3_words)
 
-/// Covers the array with blocks. In x, where rows are contiguous, whole cache lines at a time.
-static void copy_blocks(const ei_copy2d_args *args, ei_block_fn block, size_t block_rows,
-                        size_t block_columns) {
-    const ptrdiff_t size = (ptrdiff_t)args->element_bytes;
-    const uint8_t *x = args->x;
-    uint8_t *y = args->y;
-    const ptrdiff_t x_step = args->x_column_step * size;
-    const ptrdiff_t y_step = args->y_row_step * size;
-    const size_t last_row = args->rows - block_rows;
-    const size_t last_column = args->columns - block_columns;
-    const size_t line = 64 / args->element_bytes;
-    for (size_t top = 0; top < args->rows; top += line) {
-        const size_t bottom = args->rows - top < line ? args->rows : top + line;
-        for (size_t column = 0; column < args->columns; column += block_columns) {
-            const size_t j = column < last_column ? column : last_column;
-            for (size_t row = top; row < bottom; row += block_rows) {
-                const size_t i = row < last_row ? row : last_row;
-                block(x + (ptrdiff_t)i * size + (ptrdiff_t)j * x_step, x_step,
-                      y + (ptrdiff_t)i * y_step + (ptrdiff_t)j * size, y_step);
-            }
-        }
-    }
-}
-
-/// A kind of block, and the arrays that it suits: at least as large; where it has two or three rows
-/// or columns, with just as many, side by side.
-typedef struct ei_block {
-    uint32_t element_bytes, rows, columns;
-    ei_block_fn copy;
-} ei_block;
-
 /// The first that suits is taken.
 static const ei_block blocks[] = {
     {1, 16, 16, transpose16_b1}, {1, 32, 3, interleave3_b1}, {1, 3, 32, part3_b1},
@@ -269,26 +174,6 @@ static const ei_block blocks[] = {
     {4, 4, 4, transpose4_b4},    {4, 8, 3, interleave3_b4},  {4, 3, 8, part3_b4},
 };
 
-static int suits(const ei_block *block, const ei_copy2d_args *args) {
-    if (block->element_bytes != args->element_bytes || block->rows > args->rows ||
-        block->columns > args->columns) {
-        return 0;
-    }
-    if (block->columns < 4) {
-        return block->columns == args->columns && args->y_row_step == (ptrdiff_t)args->columns;
-    }
-    return block->rows >= 4 ||
-           (block->rows == args->rows && args->x_column_step == (ptrdiff_t)args->rows);
-}
-
 void ei_copy2d_avx2(const ei_copy2d_args *args) {
-    if (args->x_row_step == 1 && args->x_column_step != 1) {
-        for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) {
-            if (suits(&blocks[i], args)) {
-                copy_blocks(args, blocks[i].copy, blocks[i].rows, blocks[i].columns);
-                return;
-            }
-        }
-    }
-    ei_copy2d_scalar(args);
+    copy_by(blocks, sizeof blocks / sizeof blocks[0], args);
 }
