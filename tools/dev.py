@@ -337,6 +337,16 @@ def pytest_counts(report: Path) -> tuple[int, int, int]:
 # --- subcommands --------------------------------------------------------------------------------
 
 
+def lower_tiers() -> list[str]:
+    """Kernel tiers that this CPU has, but for the fastest, which is the default."""
+    command: list[str | Path] = [PYTHON, "-m", "edgeinfer", "doctor", "--json"]
+    done = subprocess.run(
+        command, cwd=ROOT, env=child_environment(), stdout=subprocess.PIPE, text=True, check=True
+    )
+    found = json.loads(done.stdout)
+    return [name for name, has in found["tiers"].items() if has and name != found["tier"]]
+
+
 def command_demo(arguments: argparse.Namespace) -> int:
     ensure_environment("convert")
     build_library("release", [], in_place=True)
@@ -400,14 +410,19 @@ def command_test(arguments: argparse.Namespace) -> int:
     if not built:
         fuzz.skipped = "nothing to fuzz"
     steps += run_steps([fuzz, *lint_steps()], JOBS)
+    suite = [PYTHON, "-m", "pytest", "-n", str(JOBS), "-q", *arguments.rest]
     pytest = Step(
         "pytest",
-        [[PYTHON, "-m", "pytest", "-n", str(JOBS), "-q", f"--junitxml={report}", *arguments.rest]],
+        [[*suite, f"--junitxml={report}"]],
         seconds_allowed=TEST_SECONDS - (time.monotonic() - start),
         show_output=True,
         skipped="" if built else "the library did not build",
     )
     steps += run_steps([pytest], 1)
+    if built and arguments.every_tier:
+        for tier in lower_tiers():
+            command: list[str | Path] = ["env", f"EDGEINFER_TIER={tier}", *suite]
+            steps += run_steps([Step(f"pytest on {tier}", [command], show_output=True)], 1)
 
     print(f"\nsteps of `test`, {time.monotonic() - start:.0f} s in total:")
     for step in steps:
@@ -440,6 +455,9 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     env = commands.add_parser("env", help="make the environment and print its Python")
     env.set_defaults(run=command_env)
     test = commands.add_parser("test", help="all that must pass; options go to pytest")
+    test.add_argument(
+        "--every-tier", action="store_true", help="all of pytest on each kernel tier of this CPU"
+    )
     test.set_defaults(run=command_test)
     arguments, rest = parser.parse_known_args(words)
     if rest and arguments.run not in (command_demo, command_test):
