@@ -44,7 +44,7 @@ def declarations(header: Path) -> str:
     """Structs and functions of a kernel's header, without function types and inline functions."""
     text = header.read_text()
     structs = re.findall(r"^typedef struct \w+ \{.*?^\} \w+;", text, re.M | re.S)
-    functions = re.findall(r"^void \w+\([^{]*?\);", text, re.M | re.S)
+    functions = re.findall(r"^void \w+\(const ei_\w+_args [^{]*?\);", text, re.M | re.S)
     return "\n".join([*structs, *functions])
 
 
@@ -63,9 +63,10 @@ def kernels(repo_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Kernel
         tiers.append("avxvnni")
     csrc = repo_root / "csrc"
     objects = []
-    for path in sorted((csrc / "kernels").glob("*/*.c")):
-        if path.parent.name not in (*FAMILIES, "packed_gemm"):
-            continue
+    sources = [csrc / "kernels" / "packed_tile_scalar.c"]
+    for folder_name in (*FAMILIES, "packed_gemm"):
+        sources += sorted((csrc / "kernels" / folder_name).glob("*.c"))
+    for path in sources:
         tier = path.stem.rpartition("_")[2]
         if tier not in tiers:
             continue
