@@ -35,7 +35,8 @@ clip: x -> y; min, max (real numbers, None for open).
 softmax: x -> y; axis, beta (default 1.0).
 avg_pool2d: x -> y; kernel, strides (h, w), pads, count_include_pad (bool).
 max_pool2d: x -> y; kernel, strides, dilations, pads.
-mean, sum, reduce_max, reduce_min: x -> y; axes (tuple, non-negative), keep_dims (bool).
+mean, sum, reduce_max, reduce_min, reduce_prod: x -> y; axes (tuple, non-negative), keep_dims
+    (bool).
 concat: any number of x -> y; axis.
 split: x -> several y; axis, sizes.
 slice: x -> y; begin, strides (tuples over all axes; the shape of y gives the ends).
@@ -49,6 +50,29 @@ resize: x [N,H,W,C] -> y; mode ("nearest", "linear"), coordinates ("half_pixel",
 gather: x, indices (int32 or int64) -> y; axis.
 argmax, argmin: x -> y int32 or int64; axis, keep_dims, select_last (bool).
 quantize, dequantize, requantize: x -> y; the tensors' own quantisation says everything.
+
+On float32, and where they say so on others:
+
+div, pow: a, b (broadcasting) -> y.
+mod: a, b -> y; fmod (bool: the sign of a, as C's fmod has it; else that of b).
+floor, ceil, round (half to even), sign, reciprocal, sin, cos, tan, asin, acos, atan, sinh, cosh,
+    asinh, acosh, atanh, mish, softsign: x -> y, elementwise.
+selu: x -> y; alpha, gamma. celu, thresholded_relu: x -> y; alpha.
+shrink: x -> y; lambd, bias (x + bias below -lambd, x - bias above lambd, else 0).
+is_nan: x -> y bool. is_inf: x -> y bool; positive, negative (bool: which ones count).
+equal, less, less_or_equal, greater, greater_or_equal: a, b of one dtype (any plain one;
+    broadcasting) -> y bool.
+logical_and, logical_or, logical_xor: a, b bool (broadcasting) -> y bool. logical_not: x bool -> y.
+where: condition bool, a, b of one dtype (any; all three broadcast) -> y of that dtype.
+cast: x -> y, whose dtypes say everything; float to integer truncates, to bool is x != 0.
+log_softmax: x -> y; axis.
+layer_norm: x, scale?, bias? (shaped as the axes of x from `axis` on) -> y; axis, epsilon.
+rms_norm: x, scale? -> y; axis, epsilon.
+cumsum: x -> y; axis, exclusive, reverse (bool).
+top_k: x -> values, indices (int64); axis, k, largest (bool). Sorted; of equal ones the first wins.
+What can be said with these is: group and instance normalisation by layer_norm, lrn by avg_pool2d,
+    one_hot and trilu by equal and where.
+
 pointwise: x -> y; body (a tuple of nodes of one output each, in order, that make y of x and scalar
     constants). Made by passes only.
 
