@@ -11,6 +11,7 @@ from edgeinfer.convert.graph import Graph, Node, Problem, Tensor
 from edgeinfer.convert.lower import (
     convolution,
     elementwise,
+    float_nodes,
     indexing,
     matmul,
     movement,
@@ -39,8 +40,9 @@ HANDLERS: dict[str, Callable[[Node, Lowering], None]] = {
 }
 """What lowers each operator of the graph."""
 
-FLOAT_OPERATORS = ("concat", "gather", "pad", "reshape", "slice", "transpose", "argmax", "argmin")
-"""Operators that run on float32 too, since they compute nothing."""
+FLOAT_HANDLERS: dict[str, Callable[[Node, Lowering], None]] = {}
+"""What lowers an operator that computes in float32: all tensors of its node are plain float32, but
+for indices, conditions and the like."""
 
 
 @dataclass
@@ -66,19 +68,8 @@ def lower(graph: Graph, *, name: str = "main") -> Lowered:
     """
     lowering = Lowering(graph)
     problems = lowering.problems
-    if _is_float(graph):
-        problems.append(
-            Problem(
-                graph.name,
-                graph.source_format,
-                "the model is float32, and float execution is not available in this version",
-                "quantise it to INT8 with your framework's tools first: TensorFlow Lite's full "
-                "integer quantisation, or ONNX Runtime's quantize_static with QDQ nodes",
-            )
-        )
-    else:
-        for node in graph.nodes:
-            _lower_node(node, lowering)
+    for node in graph.nodes:
+        _lower_node(node, lowering)
     inputs = [lowering.value(tensor) for tensor in graph.inputs]
     outputs = [] if problems else _outputs(graph, lowering)
     make_names_unique(inputs)
@@ -102,31 +93,22 @@ def make_names_unique(values: Sequence[Value]) -> None:
         seen.add(value.name)
 
 
-def _is_float(graph: Graph) -> bool:
-    """Whether nothing is quantised, though some operator would have to compute in float32."""
-    if any(tensor.quantization is not None for tensor in graph.tensors()):
-        return False
-    return any(
-        node.op not in (*FLOAT_OPERATORS, "unsupported")
-        and any(tensor.dtype == "float32" for tensor in node.outputs)
-        for node in graph.nodes
-    )
-
-
 def _lower_node(node: Node, lowering: Lowering) -> None:
     if node.op == "unsupported":
         return  # the frontend has said why
-    handler = HANDLERS.get(node.op)
     try:
-        if handler is None:
-            raise Refused("this operator is not available in this version")
         for tensor in [*node.inputs, *node.outputs]:
             if tensor is not None and len(tensor.shape) > MAX_RANK:
                 raise Refused(
                     f"{tensor.name!r} has rank {len(tensor.shape)}; the largest is {MAX_RANK}"
                 )
         with np.errstate(over="ignore", invalid="ignore"):  # handlers refuse what is not finite
-            handler(node, lowering)
+            if float_nodes.is_float(node):
+                _lower_float(node, lowering)
+            elif node.op in HANDLERS:
+                HANDLERS[node.op](node, lowering)
+            else:
+                raise Refused("this operator is not available in this version")
     except Refused as refusal:
         lowering.problems.append(
             Problem(
@@ -136,6 +118,21 @@ def _lower_node(node: Node, lowering: Lowering) -> None:
                 refusal.advice,
             )
         )
+
+
+def _lower_float(node: Node, lowering: Lowering) -> None:
+    handler = FLOAT_HANDLERS.get(node.op)
+    if handler is None and node.op in HANDLERS:
+        raise Refused(
+            "this operator is not available in float32 in this version",
+            "quantise the model to INT8, so that it lies between quantised tensors",
+        )
+    if handler is None:
+        raise Refused("this operator is not available in this version")
+    between, after = float_nodes.in_float(node, lowering)
+    handler(between, lowering)
+    for quantize in after:
+        unary.lower_quantize(quantize, lowering)
 
 
 def _outputs(graph: Graph, lowering: Lowering) -> list[Value]:

@@ -38,6 +38,7 @@ class Lowering:
     operations: list[Operation] = field(default_factory=list)
     origins: dict[Operation, Node] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    dequantized: dict[Tensor, Tensor] = field(default_factory=dict)  # float32 of quantised ones
     _values: dict[Tensor, Value] = field(default_factory=dict)
     _zero_rows: dict[tuple[str, int], Value] = field(default_factory=dict)
 
@@ -128,11 +129,11 @@ def _per_tensor(tensor: Tensor) -> tuple[np.float32, int]:
 
 
 def not_quantized(tensor: Tensor) -> Refused:
-    """The refusal of a float32 or unquantised integer tensor."""
+    """The refusal of a float32 or plain integer tensor where a quantised one must be."""
     if tensor.dtype == "float32":
         return Refused(
-            f"{tensor.name!r} is float32, and float execution is not available in this version",
-            "quantise the model to INT8, so that this operator lies between quantised tensors",
+            f"{tensor.name!r} is float32 beside quantised operands",
+            "quantise it too",
         )
     return Refused(
         f"{tensor.name!r} is {tensor.dtype} without a quantisation",
