@@ -243,17 +243,19 @@ def prepare(systems: Sequence[System]) -> Path:
     if zig is None:
         raise MissingToolError("install the compiler: pip install ziglang")
     dist = arm_rootfs.BUILD / "dist"
+    converter = build_wheels.build_converter(dist)  # tests make their models with it
     for system in systems:
         target = target_of(system.machine)
         arm_rootfs.make(system, zig, target.triple)
         wheel = build_wheels.build(target, dist)
         print(f"  {wheel.name}: {wheel.stat().st_size} bytes", flush=True)
-        arm_rootfs.install_wheels(system, [wheel], "--no-deps", "--force-reinstall")
+        arm_rootfs.install_wheels(system, [wheel, converter], "--no-deps", "--force-reinstall")
     wheel = build_wheels.build(target_of("x86_64"), dist)
     print(f"  {wheel.name}: {wheel.stat().st_size} bytes", flush=True)
     site = arm_rootfs.BUILD / "x86_64"
     shutil.rmtree(site, ignore_errors=True)
-    shutil.unpack_archive(wheel, site, "zip")
+    for part in (wheel, converter):
+        shutil.unpack_archive(part, site, "zip")
     return site
 
 

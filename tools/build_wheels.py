@@ -3,7 +3,11 @@
 
     python tools/build_wheels.py --target aarch64
     python tools/build_wheels.py --target x86_64 --libc musllinux
+    python tools/build_wheels.py --converter
     python tools/build_wheels.py --all --out dist
+
+A platform's wheel holds what a device needs; the converter has one of its own, for every platform
+(tools/converter_wheel.py).
 
 The compiler is the one in the Python package `ziglang`, which brings every C library along; nothing
 is installed on the system. `--cc` takes another one, a GCC cross compiler say, whose C library then
@@ -33,6 +37,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+from tools import converter_wheel  # noqa: E402
 from tools.elf import SharedLibrary, read_library  # noqa: E402
 from tools.wheel_targets import TARGETS, Target, find_target, find_zig, zig_options  # noqa: E402
 
@@ -54,8 +59,8 @@ _SYSTEM_LIBRARIES = {
 _BUILD = """
 import sys
 from setuptools import build_meta
-plat_name, out = sys.argv[1:]
-build_meta.build_wheel(out, {"--build-option": ["--plat-name", plat_name]})
+out, *options = sys.argv[1:]
+build_meta.build_wheel(out, {"--build-option": options})
 """
 
 
@@ -140,10 +145,28 @@ def build(target: Target, out: Path, cc: str | None = None) -> Path:
         "PATH": f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}",
         "SOURCE_DATE_EPOCH": source_date(),
     }
-    out.mkdir(parents=True, exist_ok=True)
-    with clean_tree() as tree, tempfile.TemporaryDirectory() as folder:
+    with clean_tree() as tree:
+        converter_wheel.make_device_tree(tree)
+        with _built(tree, environment, "--plat-name", target.plat_name) as made:
+            check(made, target)
+            return _keep(made, out)
+
+
+def build_converter(out: Path) -> Path:
+    """Build the converter's wheel, which is the same for every platform, into `out`."""
+    environment = os.environ | {"SOURCE_DATE_EPOCH": source_date()}
+    with clean_tree() as tree:
+        converter_wheel.make_converter_tree(tree)
+        with _built(tree, environment) as made:
+            return _keep(made, out)
+
+
+@contextmanager
+def _built(tree: Path, environment: dict[str, str], *options: str) -> Iterator[Path]:
+    """The wheel that a tree makes."""
+    with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
-            [sys.executable, "-c", _BUILD, target.plat_name, folder],
+            [sys.executable, "-c", _BUILD, folder, *options],
             cwd=tree,
             env=environment,
             stdout=subprocess.PIPE,
@@ -152,12 +175,14 @@ def build(target: Target, out: Path, cc: str | None = None) -> Path:
             check=False,
         )
         if done.returncode != 0:
-            raise WheelError(f"{done.stdout}\nbuilding for {target.plat_name} failed, see above")
+            raise WheelError(f"{done.stdout}\nbuilding with {options} failed, see above")
         (made,) = Path(folder).glob("*.whl")
-        check(made, target)
-        wheel = out / made.name
-        shutil.copyfile(made, wheel)
-    return wheel
+        yield made
+
+
+def _keep(made: Path, out: Path) -> Path:
+    out.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.copyfile(made, out / made.name))
 
 
 # --- checking -----------------------------------------------------------------------------------
@@ -242,6 +267,10 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def _report(wheel: Path) -> None:
+    print(f"{sha256(wheel)}  {wheel.stat().st_size:7}  {wheel.name}", flush=True)
+
+
 def main() -> int:
     """Run from the command line."""
     summary, _, rest = (__doc__ or "").partition("\n\n")
@@ -250,14 +279,16 @@ def main() -> int:
     )
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--target", choices=sorted({t.machine for t in TARGETS}))
+    which.add_argument("--converter", action="store_true", help="the wheel of the converter")
     which.add_argument("--all", action="store_true", help="every wheel that is published")
     parser.add_argument("--libc", choices=("manylinux", "musllinux"), default="manylinux")
     parser.add_argument("--out", type=Path, default=ROOT / "dist", metavar="FOLDER")
     parser.add_argument("--cc", metavar="COMMAND", help="a compiler for the target, not zig")
     parser.add_argument("--twice", action="store_true", help="build again and compare the bytes")
     arguments = parser.parse_args()
-    targets = list(TARGETS)
-    if not arguments.all:
+    if arguments.all or arguments.converter:
+        targets = list(TARGETS) if arguments.all else []
+    else:
         one = find_target(arguments.target, arguments.libc)
         if one is None:
             parser.error(f"no wheels for {arguments.target} with {arguments.libc}")
@@ -265,8 +296,9 @@ def main() -> int:
     try:
         for target in targets:
             maker = build_twice if arguments.twice else build
-            wheel = maker(target, arguments.out, arguments.cc)
-            print(f"{sha256(wheel)}  {wheel.stat().st_size:7}  {wheel.name}", flush=True)
+            _report(maker(target, arguments.out, arguments.cc))
+        if arguments.all or arguments.converter:
+            _report(build_converter(arguments.out))
         write_checksums(arguments.out)
     except WheelError as error:
         print(f"build_wheels.py: {error}", file=sys.stderr)

@@ -9,7 +9,10 @@ reader of `.edge` files (`edgeinfer.convert.read`) costs a device nothing of the
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
+
+from edgeinfer.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from edgeinfer.convert.api import Conversion, check, convert
@@ -21,6 +24,8 @@ __all__ = ["Conversion", "Problem", "check", "convert"]
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if find_spec("edgeinfer.convert.api") is None:  # the device's wheel does not have it
+        raise MissingExtraError("conversion", "edgeinfer-convert", "convert")
     from edgeinfer.convert import api
 
     found: object = getattr(api, name)

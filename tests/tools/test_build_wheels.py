@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import email
+import os
 import platform
 import re
 import shutil
@@ -18,6 +20,7 @@ from edgeinfer._ffi import library_path
 from tests.requirements import require_module, require_program
 from tools import build_wheels, wheel_targets
 from tools.build_wheels import WheelError
+from tools.converter_wheel import is_converter
 from tools.elf import ElfError, SharedLibrary, read_library
 from tools.wheel_targets import TARGETS, Target, find_target
 
@@ -184,6 +187,43 @@ def test_builds_without_a_compiler_ask_for_ziglang(
     assert any("ziglang" in need for need in build_backend.get_requires_for_build_wheel())
 
 
+def modules(wheel: Path) -> list[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return [name for name in archive.namelist() if name.endswith(".py")]
+
+
+def own_modules() -> list[str]:
+    package = build_wheels.ROOT / "edgeinfer"
+    found = {str(path.relative_to(package.parent)) for path in package.rglob("*.py")}
+    return sorted(found | {"edgeinfer/_cdefs.py"})
+
+
+def version(wheel: Path) -> str:
+    return wheel.name.split("-")[1]
+
+
+def needs(wheel: Path, extra: str = "") -> set[str]:
+    """What a wheel asks for: always, or for an extra."""
+    with zipfile.ZipFile(wheel) as archive:
+        (info,) = [name for name in archive.namelist() if name.endswith("/METADATA")]
+        metadata = email.message_from_bytes(archive.read(info))
+    asked = [line.partition("; extra == ") for line in metadata.get_all("Requires-Dist", [])]
+    return {need for need, _, found in asked if found.strip('"') == extra}
+
+
+def conversion_without_the_converter(wheel: Path, site: Path) -> str:
+    """What a user reads who has only a device's wheel."""
+    shutil.unpack_archive(wheel, site, "zip")
+    done = subprocess.run(
+        [sys.executable, "-m", "edgeinfer", "convert", "model.tflite"],
+        cwd=site, env={**os.environ, "PYTHONPATH": str(site), "PYTHONSAFEPATH": ""},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
 def test_a_foreign_wheel_is_built_twice_alike(tmp_path: Path) -> None:
     for module in ("ziglang", "cmake", "ninja", "cffi"):
         require_module(module)
@@ -196,6 +236,14 @@ def test_a_foreign_wheel_is_built_twice_alike(tmp_path: Path) -> None:
         library = read_library(Path(archive.extract(build_wheels.LIBRARY, tmp_path)))
     assert library.machine == target.elf_machine
     assert library.needed == ("libc.so",)
+    converter = build_wheels.build_converter(tmp_path)
+    assert converter.name.endswith("-py3-none-any.whl")
+    both = [name for part in (wheel, converter) for name in modules(part)]
+    assert sorted(both) == sorted(own_modules(), key=str)
+    assert not [name for name in modules(wheel) if is_converter(Path(name))]
+    assert needs(wheel, "convert") >= {f"edgeinfer-convert=={version(wheel)}"}
+    assert needs(converter) >= {f"edgeinfer=={version(wheel)}"}
+    assert "edgeinfer[convert]" in conversion_without_the_converter(wheel, tmp_path / "device")
     if nm := shutil.which("nm"):  # of this machine: reads symbols of any
         listed = subprocess.run(
             [nm, "-D", "--defined-only", str(tmp_path / build_wheels.LIBRARY)],
