@@ -13,6 +13,7 @@ from math import erf
 import numpy as np
 
 from edgeinfer.convert.graph import Graph, Node, Tensor
+from tests.oracle import float_operators
 
 
 def run_graph(graph: Graph, *inputs: np.ndarray) -> list[np.ndarray]:
@@ -144,7 +145,7 @@ def _depthwise(
 def _transpose_conv2d(
     node: Node, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None = None
 ) -> np.ndarray:
-    assert node.attrs["groups"] == 1
+    groups = node.attrs["groups"]
     (stride_h, stride_w), (dilation_h, dilation_w) = node.attrs["strides"], node.attrs["dilations"]
     n, height, width, _ = x.shape
     out_channels, kernel_h, kernel_w, _ = w.shape
@@ -160,7 +161,10 @@ def _transpose_conv2d(
         for j in range(kernel_w):
             rows = slice(i * dilation_h, i * dilation_h + (height - 1) * stride_h + 1, stride_h)
             columns = slice(j * dilation_w, j * dilation_w + (width - 1) * stride_w + 1, stride_w)
-            full[:, rows, columns] += np.einsum("nyxc,oc->nyxo", x, w[:, i, j])
+            grouped = x.reshape(n, height, width, groups, -1)
+            filters = w[:, i, j].reshape(groups, out_channels // groups, -1)
+            products = np.einsum("nyxgc,goc->nyxgo", grouped, filters)
+            full[:, rows, columns] += products.reshape(n, height, width, out_channels)
     top, left, bottom, right = node.attrs["pads"]
     full = np.pad(full, [(0, 0), (0, max(-bottom, 0)), (0, max(-right, 0)), (0, 0)])
     oh, ow = node.output.shape[1:3]
@@ -267,8 +271,12 @@ def _resize(node: Node, operands: Sequence[np.ndarray | None]) -> list[np.ndarra
 def _arg(function: Callable[..., np.ndarray]) -> Operator:
     def run(node: Node, operands: Sequence[np.ndarray | None]) -> list[np.ndarray]:
         (stored,) = operands
-        assert not node.attrs["select_last"]
-        index = function(stored, axis=node.attrs["axis"], keepdims=node.attrs["keep_dims"])
+        assert stored is not None
+        axis = node.attrs["axis"]
+        last = node.attrs["select_last"]
+        index = function(np.flip(stored, axis) if last else stored, axis=axis, keepdims=True)
+        index = stored.shape[axis] - 1 - index if last else index
+        index = index if node.attrs["keep_dims"] else np.squeeze(index, axis)
         return [index.astype(node.output.dtype)]
 
     return run
@@ -378,3 +386,6 @@ _OPERATORS: dict[str, Operator] = {
     "transpose_conv2d": _computed(_transpose_conv2d),
     "transpose": _moving(lambda node, x: x.transpose(node.attrs["perm"])),
 }
+_OPERATORS.update({name: _computed(function) for name, function in float_operators.REAL.items()})
+_OPERATORS.update({name: _moving(function) for name, function in float_operators.PLAIN.items()})
+_OPERATORS["top_k"] = lambda node, operands: float_operators.top_k(node, list(operands))

@@ -13,16 +13,33 @@ from __future__ import annotations
 
 from edgeinfer.convert.graph import Graph
 
-from . import convolution, elementwise, matmul, movement, pooling, reduction
+from . import (
+    attention,
+    convolution,
+    elementwise,
+    functions,
+    indexing,
+    logic,
+    matmul,
+    movement,
+    normalization,
+    pooling,
+    reduction,
+)
 from .builder import GraphBuilder
 from .model_file import ModelFile
 from .operation import Handler
 
 HANDLERS: dict[str, Handler] = {
+    **attention.HANDLERS,
     **convolution.HANDLERS,
     **elementwise.HANDLERS,
+    **functions.HANDLERS,
+    **indexing.HANDLERS,
+    **logic.HANDLERS,
     **matmul.HANDLERS,
     **movement.HANDLERS,
+    **normalization.HANDLERS,
     **pooling.HANDLERS,
     **reduction.HANDLERS,
 }

@@ -19,7 +19,7 @@ from edgeinfer.convert.graph import Graph, Node, Problem, Tensor
 
 from .evaluate import Evaluator
 from .model_file import Array, ModelFile, SourceNode, ValueType, load_onnx
-from .operation import FLOAT32_UNAVAILABLE, Context, Handler, Operation
+from .operation import Context, Handler, Operation
 from .qlinear import rewrite_qlinear
 from .quantization import dequantize, integer_quantizations, quantize
 from .refusals import refusal
@@ -34,10 +34,6 @@ from .values import (
     is_quantize,
 )
 
-_FLOAT_MODEL = (
-    "this is a float32 model: nothing in it is quantised",
-    "quantise it, e.g. onnxruntime.quantization.quantize_static(..., quant_format=QuantFormat.QDQ)",
-)
 _STAND_IN = "float32"  # dtype of a tensor whose own the graph does not have; there is a problem too
 
 
@@ -60,10 +56,7 @@ class GraphBuilder:
         self._nodes = live_nodes(nodes, file.outputs)
         for name, data in constants.items():
             self._values.add_constant(name, data, int(self._element_number(data.dtype)))
-        is_float = not any(is_quantize(n) or is_dequantize(n) for n in self._nodes)
-        self._context = Context(
-            self._values, self._evaluator, readers(self._nodes, file.outputs), is_float
-        )
+        self._context = Context(self._values, self._evaluator, readers(self._nodes, file.outputs))
 
     def build(self) -> Graph:
         """The whole graph, with every problem in it."""
@@ -81,8 +74,6 @@ class GraphBuilder:
                 self._add_unsupported(node)
         for name in self._file.outputs:
             graph.outputs.append(self._graph_output(name))
-        if any(problem.reason == FLOAT32_UNAVAILABLE for problem in graph.problems):
-            graph.problems.insert(0, Problem(graph.name, "model", *_FLOAT_MODEL))
         return graph
 
     # --- inputs and outputs

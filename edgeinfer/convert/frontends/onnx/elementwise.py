@@ -1,4 +1,4 @@
-"""Operators that work element by element, and Softmax."""
+"""Operators that work element by element and that quantised models have too, and Softmax."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from edgeinfer.convert.graph import Tensor
 
+from .arithmetic import Arithmetic
 from .operands import exact_scalar, resolve_axis
 from .operation import Handler, Operation
 from .values import Unsupported
@@ -25,7 +26,11 @@ def _operands(op: Operation, count: int) -> list[Tensor]:
 
 def _binary(ir_op: str) -> Handler:
     def handler(op: Operation) -> None:
-        op.compute(ir_op, _operands(op, 2))
+        if op.value(0).elements == "FLOAT":
+            op.compute(ir_op, _operands(op, 2))
+        else:
+            steps = Arithmetic(op)
+            steps.give(steps.binary(ir_op, steps.input(0), steps.input(1)))
 
     return handler
 
@@ -34,11 +39,14 @@ def _variadic(ir_op: str) -> Handler:
     """Max or Min of any number: pairwise. Rounding keeps order, so that it may be done between."""
 
     def handler(op: Operation) -> None:
+        if op.value(0).elements != "FLOAT":
+            _folded(op, ir_op)
+            return
         first, *rest = _operands(op, op.input_count)
         if not rest:
             op.move("reshape", [op.movable(0)])
             return
-        for target in op.targets([first, *rest]):
+        for target in op.targets():
             made = first
             for i, tensor in enumerate(rest[:-1]):
                 shape = np.broadcast_shapes(made.shape, tensor.shape)
@@ -48,48 +56,71 @@ def _variadic(ir_op: str) -> Handler:
     return handler
 
 
+def _folded(op: Operation, ir_op: str) -> Tensor:
+    """Any number of plain tensors, pairwise from the left; given as the output."""
+    steps = Arithmetic(op)
+    result = steps.input(0)
+    for i in range(1, op.input_count):
+        result = steps.binary(ir_op, result, steps.input(i))
+    steps.give(result)
+    return result
+
+
 def sum_of(op: Operation) -> None:
     """Sum of two is Add."""
-    if op.input_count == 1:
-        op.move("reshape", [op.movable(0)])
-    elif op.input_count == 2:
+    if op.input_count == 2:
         op.compute("add", _operands(op, 2))
     else:
-        raise Unsupported(
-            f"it adds {op.input_count} tensors at once", "add them in pairs, with Add"
-        )
+        _folded(op, "add")
+
+
+def mean_of(op: Operation) -> None:
+    """The mean of any number of tensors, which broadcast."""
+    steps = Arithmetic(op)
+    total = steps.floats(0)
+    for i in range(1, op.input_count):
+        total = steps.binary("add", total, steps.floats(i))
+    steps.give(steps.binary("div", total, float(op.input_count)))
 
 
 def div(op: Operation) -> None:
-    """Division by a constant of one value, as multiplication by its reciprocal."""
+    """Division; of quantised numbers by a constant of one value, a product with its reciprocal."""
     divisor = op.value(1)
     data = divisor.constant_data
-    x = op.operand(0)
-    if data is None or data.size != 1 or not data.all():
-        raise Unsupported(
-            "division is not available",
-            "multiply by the reciprocal, where the divisor is a constant",
-        )
-    with np.errstate(over="ignore"):
-        reciprocal = np.asarray(np.float32(1) / data.astype(np.float32), np.float32)
-    factor = Tensor(divisor.name, data.shape, "float32", None, reciprocal)
-    if x.quantization is not None:
-        factor = exact_scalar(factor, x.dtype)
-    op.compute("mul", [x, factor])
+    if op.value(0).elements == "FLOAT" and data is not None and data.size == 1 and data.all():
+        x = op.operand(0)
+        if x.quantization is not None:
+            with np.errstate(over="ignore"):
+                reciprocal = np.asarray(np.float32(1) / data.astype(np.float32), np.float32)
+            factor = Tensor(divisor.name, data.shape, "float32", None, reciprocal)
+            op.compute("mul", [x, exact_scalar(factor, x.dtype)])
+            return
+    steps = Arithmetic(op)
+    steps.give(steps.binary("div", steps.input(0), steps.input(1)))
 
 
 _POWERS = {2.0: "square", 0.5: "sqrt", -0.5: "rsqrt"}
 
 
 def power(op: Operation) -> None:
-    """Powers that have an operator of their own."""
-    exponent = op.scalar(1, "exponent")
-    if exponent not in _POWERS:
-        raise Unsupported(
-            f"powers of {exponent} are not available", "2, 0.5 and -0.5 are the exponents that are"
-        )
-    x = op.operand(0)
-    op.compute(_POWERS[exponent], [x])
+    """Powers; some exponents have an operator of their own."""
+    exponent = op.value(1).constant_data
+    if op.value(0).elements == "FLOAT" and exponent is not None and exponent.size == 1:
+        ir_op = _POWERS.get(float(exponent.reshape(-1)[0]))
+        x = op.operand(0)
+        if ir_op is not None and len(exponent.shape) <= len(x.shape):
+            op.compute(ir_op, [x], x.shape)
+            return
+    steps = Arithmetic(op)
+    base, raised = steps.input(0), steps.input(1)
+    if base.dtype != "float32":
+        steps.give(steps.cast(_real_power(steps, base, raised), base.dtype))
+    else:
+        steps.give(_real_power(steps, base, raised))
+
+
+def _real_power(steps: Arithmetic, base: Tensor, exponent: Tensor) -> Tensor:
+    return steps.binary("pow", steps.cast(base, "float32"), steps.cast(exponent, "float32"))
 
 
 def _unary(ir_op: str, **attrs: Any) -> Handler:
@@ -143,6 +174,10 @@ def relu(op: Operation) -> None:
 
 def clip(op: Operation) -> None:
     """Bounds from inputs, or from attributes before operator set 11."""
+    is_constant = all(op.value(i).constant_data is not None for i in (1, 2) if op.has_input(i))
+    if op.value(0).elements != "FLOAT" or not is_constant:
+        _clip_at_run_time(op)
+        return
     bounds: dict[str, float | None] = {}
     for i, name in enumerate(("min", "max"), start=1):
         bound = float("nan")
@@ -161,10 +196,25 @@ def clip(op: Operation) -> None:
     _clamp(op, "clip", low, high, min=low, max=high)
 
 
+def _clip_at_run_time(op: Operation) -> None:
+    """Bounds that are computed, or integers."""
+    steps = Arithmetic(op)
+    x = steps.input(0)
+    for i, ir_op in ((1, "maximum"), (2, "minimum")):
+        if op.has_input(i):
+            bound = steps.input(i)
+            if bound.shape not in ((), (1,)):
+                raise Unsupported(f"a bound of shape {list(bound.shape)}")
+            x = steps.binary(ir_op, x, steps.reshape(bound, ()))
+    steps.give(x)
+
+
 def prelu(op: Operation) -> None:
     """x, or slope * x below zero; the slope is a constant that broadcasts to x."""
     x, slope = op.operand(0), op.operand(1)
-    op.constant(1, "slope")
+    if op.value(1).constant_data is None:
+        _prelu_at_run_time(op)
+        return
     try:
         fits = np.broadcast_shapes(x.shape, slope.shape) == x.shape
     except ValueError:
@@ -174,6 +224,14 @@ def prelu(op: Operation) -> None:
     if x.quantization is not None:
         slope = exact_scalar(slope, x.dtype)
     op.compute("prelu", [x, slope], x.shape)
+
+
+def _prelu_at_run_time(op: Operation) -> None:
+    """max(x, 0) + slope * min(x, 0)"""
+    steps = Arithmetic(op)
+    x, slope = steps.floats(0), steps.floats(1)
+    below = steps.binary("mul", slope, steps.binary("minimum", x, 0.0))
+    steps.give(steps.binary("add", steps.unary("relu", x), below))
 
 
 def gelu(op: Operation) -> None:
@@ -194,11 +252,22 @@ def fast_gelu(op: Operation) -> None:
 
 
 def swish(op: Operation) -> None:
-    """x * sigmoid(alpha * x), with alpha 1."""
-    x = op.operand(0)
-    if op.number("alpha", 1.0) != 1.0:
-        raise Unsupported(f"its alpha is {op.number('alpha', 1.0)}; 1 is available")
-    op.compute("silu", [x], x.shape)
+    """x * sigmoid(alpha * x)."""
+    alpha = op.number("alpha", 1.0)
+    if alpha == 1.0:
+        x = op.operand(0)
+        op.compute("silu", [x], x.shape)
+        return
+    steps = Arithmetic(op)
+    steps.give(scaled_swish(steps, steps.floats(0), alpha))
+
+
+def scaled_swish(steps: Arithmetic, x: Tensor, alpha: float) -> Tensor:
+    """x * sigmoid(alpha * x)."""
+    if alpha == 1.0:
+        return steps.unary("silu", x)
+    gate = steps.unary("sigmoid", steps.binary("mul", x, alpha))
+    return steps.binary("mul", x, gate)
 
 
 def softmax(op: Operation) -> None:
@@ -230,6 +299,7 @@ HANDLERS: dict[str, Handler] = {
     "HardSwish": _unary("hard_swish"),
     "LeakyRelu": _unary_with("leaky_relu", alpha=0.01),
     "Log": _unary("log"),
+    "Mean": mean_of,
     "Max": _variadic("maximum"),
     "Min": _variadic("minimum"),
     "Mul": _binary("mul"),

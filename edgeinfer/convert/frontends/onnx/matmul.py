@@ -6,6 +6,7 @@ import numpy as np
 
 from edgeinfer.convert.graph import Tensor
 
+from .arithmetic import Arithmetic
 from .operands import bias, channel_quantization, laid_out, weights
 from .operation import Handler, Operation
 from .values import Unsupported
@@ -17,31 +18,50 @@ def gemm(op: Operation) -> None:
     alpha, beta = op.number("alpha", 1.0), op.number("beta", 1.0)
     transpose_a, transpose_b = bool(op.integer("transA", 0)), bool(op.integer("transB", 0))
     if op.value(1).constant_data is None:
-        _gemm_of_activations(op, a, alpha, transpose_a, transpose_b)
+        if alpha == 1.0 and not op.has_input(2):
+            op.compute(
+                "batch_matmul",
+                [a, op.operand(1)],
+                transpose_a=transpose_a,
+                transpose_b=transpose_b,
+            )
+        else:
+            _gemm_of_activations(op, alpha, beta)
+        return
+    if op.has_input(2) and beta != 0 and not _is_row(op):
+        _gemm_of_activations(op, alpha, beta)
         return
     w = _scaled(_fc_weights(op, transpose_b), alpha)
     if transpose_a:
         a = op.step("transpose", [a], a.shape[::-1], "transposed", perm=(1, 0))
     if len(a.shape) != 2 or a.shape[1] != w.shape[1]:
         raise Unsupported(f"shapes {list(a.shape)} and {list(w.shape)} do not go together")
-    b = _row_bias(op, a, w, beta)
+    b = bias(op, a, w, 2, w.shape[0], beta) if op.has_input(2) and beta != 0 else None
     op.compute("fully_connected", [a, w, b], (a.shape[0], w.shape[0]))
 
 
-def _gemm_of_activations(
-    op: Operation, a: Tensor, alpha: float, transpose_a: bool, transpose_b: bool
-) -> None:
-    if alpha != 1.0 or op.has_input(2):
-        raise Unsupported(
-            "a product of two activations with alpha or with an addend is not available",
-            "use MatMul, and Mul or Add in nodes of their own",
-        )
-    op.compute(
-        "batch_matmul",
-        [a, op.operand(1)],
-        transpose_a=transpose_a,
-        transpose_b=transpose_b,
+def _is_row(op: Operation) -> bool:
+    """Whether C is a constant that is the same for every row."""
+    c, channels = op.value(2), op.shape(1)[0 if op.integer("transB", 0) else 1]
+    shape = c.known_shape
+    return c.constant_data is not None and (
+        all(n == 1 for n in shape[:-1]) and (not shape or shape[-1] in (1, channels))
     )
+
+
+def _gemm_of_activations(op: Operation, alpha: float, beta: float) -> None:
+    """In float32: the product, then the addend."""
+    steps = Arithmetic(op)
+    a, b = steps.floats(0), steps.floats(1)
+    if op.integer("transA", 0):
+        a = steps.transpose(a, (1, 0))
+    y = steps.matmul(a, b, transpose_b=bool(op.integer("transB", 0)))
+    if alpha != 1.0:
+        y = steps.binary("mul", y, alpha)
+    if op.has_input(2) and beta != 0:
+        c = steps.floats(2)
+        y = steps.binary("add", y, c if beta == 1.0 else steps.binary("mul", c, beta))
+    steps.give(y)
 
 
 def matmul(op: Operation) -> None:
@@ -102,20 +122,6 @@ def _scaled(w: Tensor, alpha: float) -> Tensor:
             raise Unsupported(f"alpha is {alpha}, and int8 has no 128 for weights of -128")
         data = -data
     return Tensor(w.name, w.shape, w.dtype, channel_quantization(scale, 0), data)
-
-
-def _row_bias(op: Operation, a: Tensor, w: Tensor, beta: float) -> Tensor | None:
-    """C, which must be the same for every row."""
-    if not op.has_input(2) or beta == 0:
-        return None
-    shape = op.shape(2)
-    channels = w.shape[0]
-    if any(n != 1 for n in shape[:-1]) or (shape and shape[-1] not in (1, channels)):
-        raise Unsupported(
-            f"its addend has shape {list(shape)}; one value per output channel is available",
-            "add it in a node of its own",
-        )
-    return bias(op, a, w, 2, channels, beta)
 
 
 HANDLERS: dict[str, Handler] = {

@@ -22,8 +22,8 @@ Array: TypeAlias = npt.NDArray[Any]
 DEFAULT, MICROSOFT = "", "com.microsoft"
 _DEFAULT_DOMAINS = ("", "ai.onnx")
 
-OLDEST_OPSET = 10
-"""The first with QuantizeLinear and DequantizeLinear."""
+OLDEST_OPSET = 7
+"""The first in which binary operators broadcast as NumPy does."""
 
 _MAX_DESCRIPTION = 1000  # characters kept of the model's own description
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 import numpy as np
 
 from edgeinfer.convert.graph import Tensor
 
+from .arithmetic import Arithmetic
 from .operands import resolve_axis
 from .operation import Handler, Operation
 from .values import Unsupported
@@ -27,31 +30,35 @@ def dropout(op: Operation) -> None:
     """The input as it is; only training drops any."""
     if op.has_input(2) and op.constant(2, "training_mode").any():
         raise Unsupported("it is in training mode", "export the model for inference")
+    identity(op)
     if op.has_output(1):
-        raise Unsupported("its second output (mask) is read", "export the model for inference")
-    identity(op)
-
-
-def cast(op: Operation) -> None:
-    """Only to the same type."""
-    x = op.value(0)
-    target = op.element_type("to")
-    if target != x.elements:
-        raise Unsupported(
-            f"it casts {x.elements} to {target} at run time",
-            "take or give this tensor in the other type",
-        )
-    identity(op)
+        steps = Arithmetic(op)
+        kept = np.ones(op.shape(0), bool) if op.version >= 10 else np.ones(op.shape(0), np.float32)
+        steps.give(steps.constant(kept, "kept", str(kept.dtype)), 1)
 
 
 def expand(op: Operation) -> None:
-    """Only to the same shape: operators broadcast by themselves."""
-    if op.result_shape() != op.shape(0):
-        raise Unsupported(
-            f"it repeats {list(op.shape(0))} to {list(op.result_shape())} at run time",
-            "leave it out where the operator behind it broadcasts",
-        )
-    identity(op)
+    """Axes of length 1 repeated; nothing where the operator behind it broadcasts by itself."""
+    shape, x = op.result_shape(), op.movable(0)
+    if shape == x.shape:
+        identity(op)
+        return
+    x = op.reshaped(x, (*([1] * (len(shape) - len(x.shape))), *x.shape), "ranked")
+    _repeat(op, x, [n // have for n, have in zip(shape, x.shape, strict=True)])
+
+
+def _repeat(op: Operation, x: Tensor, repeats: Sequence[int]) -> None:
+    """x as often as told along every axis, by index: one gather for each axis."""
+    axes = [axis for axis, count in enumerate(repeats) if count != 1]
+    shape = list(x.shape)
+    for axis in axes:
+        places = np.tile(np.arange(x.shape[axis], dtype=np.int64), repeats[axis])
+        indices = Tensor(op.unique_name(f"indices_{axis}"), places.shape, "int64", None, places)
+        shape[axis] = places.size
+        if axis == axes[-1]:
+            op.move("gather", [x, indices], shape, axis=axis)
+        else:
+            x = op.step("gather", [x, indices], shape, f"repeated_{axis}", axis=axis)
 
 
 def transpose(op: Operation) -> None:
@@ -223,7 +230,11 @@ def space_to_depth(op: Operation) -> None:
     rows, columns = height // block, width // block
     shape = (n, channels * block * block, rows, columns)
     split_shape = (n, rows, block, columns, block, channels)
-    _move_blocks(op, x, split_shape, (0, 1, 3, 2, 4, 5), shape)
+    mode = op.text("mode", "DCR")
+    if mode not in ("DCR", "CRD"):
+        raise Unsupported(f"mode {mode!r}")
+    perm = (0, 1, 3, 2, 4, 5) if mode == "DCR" else (0, 1, 3, 5, 2, 4)
+    _move_blocks(op, x, split_shape, perm, shape)
 
 
 def _image_shape(x: Tensor) -> tuple[int, ...]:
@@ -248,18 +259,39 @@ def _move_blocks(
 
 
 def tile(op: Operation) -> None:
-    """Only once along every axis."""
-    repeats = op.integers(1, "repeats")
-    if prod(repeats) != 1:
-        raise Unsupported(
-            f"it repeats {list(op.shape(0))} {list(repeats)} times at run time",
-            "leave it out where the operator behind it broadcasts",
-        )
-    identity(op)
+    """Repeated along every axis."""
+    repeats, x = op.integers(1, "repeats"), op.movable(0)
+    if len(repeats) != len(x.shape) or min(repeats, default=1) < 1:
+        raise Unsupported(f"it repeats {list(x.shape)} {list(repeats)} times")
+    if prod(repeats) == 1:
+        identity(op)
+    else:
+        _repeat(op, x, repeats)
+
+
+def center_crop_pad(op: Operation) -> None:
+    """Cut, or zeros added, on both sides of axes; what is odd at the end."""
+    x = op.movable(0)
+    rank = len(x.shape)
+    sizes = op.integers(1, "shape")
+    chosen = op.integer_list("axes")
+    axes = [resolve_axis(a, rank) for a in (range(rank) if chosen is None else chosen)]
+    if len(sizes) != len(axes) or min(sizes, default=1) < 1:
+        raise Unsupported(f"sizes {list(sizes)} for axes {axes}")
+    begin, before, after, shape = [0] * rank, [0] * rank, [0] * rank, list(x.shape)
+    for axis, size in zip(axes, sizes, strict=True):
+        more = size - x.shape[axis]
+        begin[axis], before[axis] = max(-more, 0) // 2, max(more, 0) // 2
+        after[axis] = max(more, 0) - before[axis]
+        shape[axis] = min(size, x.shape[axis])
+    x = op.step("slice", [x], shape, "cut", begin=tuple(begin), strides=(1,) * rank)
+    grown = [n + b + a for n, b, a in zip(shape, before, after, strict=True)]
+    ends: dict[str, Any] = {"before": tuple(before), "after": tuple(after)}
+    op.move("pad", [x], grown, mode="constant", value=0.0, **ends)
 
 
 HANDLERS: dict[str, Handler] = {
-    "Cast": cast,
+    "CenterCropPad": center_crop_pad,
     "Concat": concat,
     "DepthToSpace": depth_to_space,
     "Dropout": dropout,

@@ -25,12 +25,10 @@ from .values import (
     Value,
     Values,
     check_shape,
+    element_name,
     graph_dtype,
     is_quantize,
 )
-
-_COMPARING = ("max_pool2d", "reduce_max", "resize")
-"""Operators that pick values, and that need integers all the same."""
 
 
 @dataclass(frozen=True)
@@ -38,21 +36,11 @@ class Context:
     """What is known of the whole model.
 
     readers : the nodes that read each value; graph outputs are read by None.
-    is_float : no tensor of the model is quantised.
     """
 
     values: Values
     evaluator: Evaluator
     readers: Mapping[str, Sequence[SourceNode | None]]
-    is_float: bool
-
-
-FLOAT32_UNAVAILABLE = "float32 execution is not available"
-
-
-def float32_unavailable() -> Unsupported:
-    """The refusal of every operator that would have to compute in float32."""
-    return Unsupported(FLOAT32_UNAVAILABLE, "quantise the model to int8 first")
 
 
 class Operation:
@@ -117,6 +105,14 @@ class Operation:
     def plain(self, index: int) -> Tensor:
         """Input `index` as the file has it: float32 where the file has float."""
         return self._values.plain(self.value(index))
+
+    def float_operand(self, index: int) -> Tensor:
+        """Input `index` as a float32 tensor of its own."""
+        value = self.value(index)
+        _ = value.known_shape
+        if value.elements != "FLOAT":
+            raise Unsupported(f"{value.name!r} is {value.elements}; float32 is available here")
+        return self._values.plain(value)
 
     def constant(self, index: int, what: str) -> Array:
         """The values of input `index`, which must be a constant; dequantised if need be."""
@@ -223,7 +219,7 @@ class Operation:
         through : shape that the node itself gives its result, where that is another one.
         elements : element type of the output.
         """
-        for target in self.targets(inputs, shape, elements):
+        for target in self.targets(shape, elements):
             if image:
                 made = self._image_like(target)
                 self._add(op, inputs, [made], attrs)
@@ -236,7 +232,6 @@ class Operation:
 
     def targets(
         self,
-        inputs: Sequence[Tensor | None],
         shape: Sequence[int] | None = None,
         elements: str = "FLOAT",
     ) -> list[Tensor]:
@@ -245,11 +240,7 @@ class Operation:
         Two readers that quantise differently, or one that takes the float, have a tensor each: the
         file rounds the exact result once for each, and only computing it again gives these bits.
         """
-        found = self._targets(self.result_shape() if shape is None else shape, elements)
-        tensors = [tensor for tensor in (*inputs, *found) if tensor is not None]
-        if self._context.is_float and all(t.dtype == "float32" for t in tensors):
-            raise float32_unavailable()
-        return found
+        return self._targets(self.result_shape() if shape is None else shape, elements)
 
     def finish(
         self, op: str, inputs: Sequence[Tensor | None], target: Tensor, **attrs: Any
@@ -273,8 +264,6 @@ class Operation:
         shape, image : as for `compute`.
         """
         dims = self.result_shape() if shape is None else shape
-        if op in _COMPARING and self._context.is_float:
-            raise float32_unavailable()
         target = self._moved(inputs[0], 0, dims)
         made = self._image_like(target) if image else target
         self._add(op, inputs, [made], attrs)
@@ -306,6 +295,45 @@ class Operation:
         made = self._tensor_like(like, shape, suffix)
         self._add(op, inputs, [made], attrs)
         return made
+
+    def plain_step(
+        self,
+        op: str,
+        inputs: Sequence[Tensor | None],
+        shape: tuple[int, ...],
+        dtype: str,
+        attrs: dict[str, Any],
+    ) -> Tensor:
+        """Add a node that makes a tensor of a plain type; `give` may make it an output."""
+        made = Tensor(self.unique_name(op), shape, dtype)
+        self._add(op, inputs, [made], attrs)
+        return made
+
+    def plain_steps(
+        self, op: str, inputs: Sequence[Tensor | None], made: Sequence[Tensor], **attrs: Any
+    ) -> None:
+        """Add a node of several outputs of plain types."""
+        self._add(op, inputs, made, attrs)
+
+    def give(self, tensor: Tensor, index: int = 0) -> None:
+        """Make a tensor of a plain type output `index`: itself where a step has just made it."""
+        if index >= len(self.node.outputs) or not self.node.outputs[index]:
+            return
+        name = self.node.outputs[index]
+        is_new = any(tensor in node.outputs for node in self.nodes)
+        if is_new and all(value.plain is not tensor for value in self.made):
+            tensor.name = name
+        else:
+            copy = Tensor(name, check_shape(tensor.shape, tensor.dtype), tensor.dtype)
+            self._add("reshape", [tensor], [copy], {})
+            tensor = copy
+        elements = element_name(tensor.dtype)
+        self.made.append(Value(name, elements, tensor.shape, plain=tensor))
+
+    def unique_name(self, suffix: str) -> str:
+        """A name for something that the file does not name."""
+        first = next(name for name in self.node.outputs if name)
+        return self._values.unique(f"{first}/{suffix}")
 
     def reshaped(self, tensor: Tensor, shape: Sequence[int], suffix: str) -> Tensor:
         """`tensor` under another shape: itself when it has that shape."""

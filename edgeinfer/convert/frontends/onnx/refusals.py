@@ -16,29 +16,17 @@ _CONTROL_FLOW = (
 )
 _RANDOM = ("its result is random", "draw random numbers outside of the model")
 _RECURRENT = ("recurrent operators are not available", "")
-_NORMALISATION = (
-    "this normalisation is not available",
-    "leave it out of the converted part, or train with one that folds into a convolution",
-)
 _OPTIMISED = (
     "it is an operator that onnxruntime's optimiser made",
     "convert the model as it was before onnxruntime optimised it",
 )
 
 _REASONS: dict[str, tuple[str, str]] = {
-    "BatchNormalization": (
-        "batch normalisation is not available on its own",
-        "fold it into the convolution before it quantises: "
-        "onnxruntime.quantization.shape_inference.quant_pre_process",
-    ),
     "ConvInteger": _DYNAMIC,
     "DynamicQuantizeLinear": _DYNAMIC,
     "GRU": _RECURRENT,
-    "GroupNormalization": _NORMALISATION,
     "If": _CONTROL_FLOW,
-    "InstanceNormalization": _NORMALISATION,
     "LSTM": _RECURRENT,
-    "LayerNormalization": _NORMALISATION,
     "Loop": _CONTROL_FLOW,
     "MatMulInteger": _DYNAMIC,
     "Multinomial": _RANDOM,

@@ -83,6 +83,7 @@ _GRAPH_DTYPES = {
     "INT64": "int64",
     "BOOL": "bool",
 }
+_ELEMENTS = {dtype: elements for elements, dtype in _GRAPH_DTYPES.items()}
 _WIDENED = {"INT4": "INT8", "INT2": "INT8", "UINT4": "UINT8", "UINT2": "UINT8"}
 """Constants of these are read as the next type that the graph has; the numbers are the same."""
 
@@ -97,6 +98,11 @@ def graph_dtype(name: str, elements: str) -> str:
             advice = "quantise activations to int8, uint8 or int16"
         raise Unsupported(f"{name!r} has element type {elements}", advice)
     return _GRAPH_DTYPES[elements]
+
+
+def element_name(dtype: str) -> str:
+    """The element type of a dtype of the graph, as TensorProto.DataType names it."""
+    return _ELEMENTS[dtype]
 
 
 def check_shape(shape: Iterable[int], dtype: str) -> tuple[int, ...]:
