@@ -24,7 +24,16 @@ if TYPE_CHECKING:
 
 _ALIGNMENT = 64
 _MAX_UINT32 = 2**32 - 1  # what ei_session_options can say
-_DTYPES = {1: "int8", 2: "uint8", 3: "int16", 4: "int32", 5: "int64", 6: "float32", 7: "bool"}
+_DTYPES = {
+    1: "int8",
+    2: "uint8",
+    3: "int16",
+    4: "int32",
+    5: "int64",
+    6: "float32",
+    7: "bool",
+    8: "float16",
+}
 
 
 class ModelHandle:

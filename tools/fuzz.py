@@ -335,11 +335,20 @@ def operator_seeds() -> list[bytes]:
     from edgeinfer.operators import operators
 
     sys.path.insert(0, str(ROOT))
-    from tests.ops import test_contracts, test_conv_family_contracts
+    from tests.ops import (
+        test_contracts,
+        test_conv_family_contracts,
+        test_float_product_contracts,
+    )
 
     seeds = []
     covered = set()
-    for make in [*test_contracts.GOOD, *test_conv_family_contracts.GOOD]:
+    good = [
+        *test_contracts.GOOD,
+        *test_conv_family_contracts.GOOD,
+        *test_float_product_contracts.GOOD,
+    ]
+    for make in good:
         operation = make()
         inputs = [v for v in operation.inputs if v is not None and v.data is None]
         program = Program("main", inputs, operation.outputs, [operation])

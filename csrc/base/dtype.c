@@ -14,6 +14,7 @@ static const ei_dtype_facts dtypes[] = {
     [EI_INT64] = {"int64", 8, INT64_MIN, INT64_MAX},
     [EI_FLOAT32] = {"float32", 4, 0, 0},
     [EI_BOOL] = {"bool", 1, 0, 1},
+    [EI_FLOAT16] = {"float16", 2, 0, 0},
 };
 
 static const ei_dtype_facts *find(uint32_t dtype) {

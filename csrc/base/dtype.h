@@ -10,7 +10,7 @@
 uint32_t ei_dtype_bytes(uint32_t dtype);
 /// "int8" and so on; "unknown dtype" when there is none.
 const char *ei_dtype_name(uint32_t dtype);
-/// Smallest and largest value of an integer dtype. 0 and 0 for float32 and unknown ones.
+/// Smallest and largest value of an integer dtype. 0 and 0 for floats and unknown ones.
 int64_t ei_dtype_min(uint32_t dtype);
 int64_t ei_dtype_max(uint32_t dtype);
 

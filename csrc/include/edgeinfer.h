@@ -61,7 +61,8 @@ typedef enum ei_dtype {
     EI_INT32 = 4,
     EI_INT64 = 5,
     EI_FLOAT32 = 6,
-    EI_BOOL = 7
+    EI_BOOL = 7,
+    EI_FLOAT16 = 8 // constants only
 } ei_dtype;
 
 typedef struct ei_model ei_model;

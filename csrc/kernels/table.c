@@ -18,6 +18,13 @@ static void fill_scalar(ei_kernels *kernels) {
     kernels->fully_connected_s16_s8c = ei_fully_connected_s16_s8c_scalar;
     kernels->batch_matmul_s8_s8 = ei_batch_matmul_s8_s8_scalar;
     kernels->batch_matmul_s16_s16 = ei_batch_matmul_s16_s16_scalar;
+    kernels->conv2d_f32_f32 = ei_conv2d_f32_f32_scalar;
+    kernels->conv2d_f32_f16 = ei_conv2d_f32_f16_scalar;
+    kernels->depthwise_conv2d_f32_f32 = ei_depthwise_conv2d_f32_f32_scalar;
+    kernels->transpose_conv2d_f32_f32 = ei_transpose_conv2d_f32_f32_scalar;
+    kernels->fully_connected_f32_f32 = ei_fully_connected_f32_f32_scalar;
+    kernels->fully_connected_f32_f16 = ei_fully_connected_f32_f16_scalar;
+    kernels->batch_matmul_f32_f32 = ei_batch_matmul_f32_f32_scalar;
     kernels->add_s8 = ei_add_s8_scalar;
     kernels->add_s16 = ei_add_s16_scalar;
     kernels->mul_s8 = ei_mul_s8_scalar;

@@ -244,3 +244,11 @@ ei_status ei_check_clamp(int32_t clamp_min, int32_t clamp_max, uint32_t dtype) {
 ei_status ei_check_zero_point(int32_t zero_point, const char *what, uint32_t dtype) {
     return ei_check_int(zero_point, what, ei_dtype_min(dtype), ei_dtype_max(dtype));
 }
+
+ei_status ei_check_bounds(float clamp_min, float clamp_max) {
+    if (!(clamp_min <= clamp_max)) {
+        return ei_fail(EI_ERROR_OPERATOR, "clamp_min: is %g, must be at most clamp_max, %g",
+                       (double)clamp_min, (double)clamp_max);
+    }
+    return EI_OK;
+}

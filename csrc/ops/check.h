@@ -72,6 +72,8 @@ ei_status ei_check_int_array(const int32_t *values, size_t count, const char *wh
                              int32_t high);
 /// clamp_min <= clamp_max, both values of the (integer) dtype.
 ei_status ei_check_clamp(int32_t clamp_min, int32_t clamp_max, uint32_t dtype);
+/// clamp_min <= clamp_max, either of which may be infinite; NaN is refused.
+ei_status ei_check_bounds(float clamp_min, float clamp_max);
 /// A value of the (integer) dtype.
 ei_status ei_check_zero_point(int32_t zero_point, const char *what, uint32_t dtype);
 

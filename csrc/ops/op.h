@@ -81,6 +81,12 @@ static inline ei_rows ei_view_rows(const ei_view *view) {
     return (ei_rows){view->base, view->tensor->rows, view->tensor->ring_rows,
                      view->tensor->row_bytes};
 }
+/// The same from another first byte, that of a channel further on.
+static inline ei_rows ei_view_rows_at(const ei_view *view, uint8_t *base) {
+    ei_rows rows = ei_view_rows(view);
+    rows.base = base;
+    return rows;
+}
 
 /// What a band needs and gets besides the node.
 typedef struct ei_run_context {
@@ -133,7 +139,8 @@ typedef struct ei_op {
     int in_place;
 } ei_op;
 
-#define EI_WORK_OF_A_BYTE 8 // read or written by an operator that does little else
+#define EI_WORK_OF_A_BYTE          8 // read or written by an operator that does little else
+#define EI_WORK_OF_A_FLOAT_PRODUCT 4
 
 /// The operator's work(), or an estimate where it has none.
 ei_work ei_work_of(const ei_bound_node *node);

@@ -96,6 +96,37 @@ ei_status ei_check_zero_row(const ei_node *node, uint32_t input, uint32_t x_dtyp
     return ei_fail(EI_ERROR_OPERATOR, "zero: entry %" PRIu64 " differs from the first", i);
 }
 
+ei_status ei_check_packed_f32(const ei_node *node, const ei_packed_shape *shape, int half) {
+    const ei_tensor_record *weights = ei_node_input(node, 1);
+    const ei_tensor_record *bias = ei_node_input(node, 2);
+    const int64_t channels =
+        shape->groups * divide_up(shape->channels, TILE_CHANNELS) * TILE_CHANNELS;
+    const int64_t k = shape->segments * shape->length; // as above: below 2^56
+    EI_TRY(ei_check_constant_elements(bias, "bias", EI_FLOAT32, (uint64_t)channels));
+    if (k > EI_MAX_TENSOR_BYTES) {
+        return ei_fail(EI_ERROR_OPERATOR,
+                       "weights: %" PRId64 " per output channel, must be at most %d", k,
+                       EI_MAX_TENSOR_BYTES);
+    }
+    EI_TRY(ei_check_constant(weights, "weights"));
+    const uint32_t allowed = half ? EI_DTYPE_BIT(EI_FLOAT16) : 0;
+    EI_TRY(ei_check_dtype(weights, "weights", EI_DTYPE_BIT(EI_FLOAT32) | allowed));
+    return ei_check_constant_elements(weights, "weights", weights->dtype, (uint64_t)(channels * k));
+}
+
+ei_status ei_check_float_zero_row(const ei_node *node, uint32_t input, uint64_t elements) {
+    const ei_tensor_record *zero = ei_node_input(node, input);
+    if (zero == NULL) {
+        return EI_OK;
+    }
+    EI_TRY(ei_check_zero_row(node, input, EI_FLOAT32, elements));
+    static const float nothing = 0.0f;
+    if (memcmp(ei_node_constant(node, zero), &nothing, sizeof nothing) != 0) {
+        return ei_fail(EI_ERROR_OPERATOR, "zero: must be +0");
+    }
+    return EI_OK;
+}
+
 uint8_t ei_find_later_weights(const ei_bound_node *node, const ei_bound_node *end) {
     enum { NODES = 3, LEAST_BYTES = 4096 }; // what is smaller is read as fast without
     const ptrdiff_t left = end - node - 1;

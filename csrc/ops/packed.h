@@ -2,6 +2,7 @@
 #ifndef EI_OPS_PACKED_H
 #define EI_OPS_PACKED_H
 
+#include "kernels/float_tile.h"
 #include "kernels/packed_tile.h"
 #include "ops/op.h"
 
@@ -16,6 +17,14 @@ typedef struct ei_packed_shape {
 /// activations, int64 for int16), at least as large as the shape says, weights of channels and values
 /// that do not exist zero (a tier may multiply them by anything), multipliers finite.
 ei_status ei_check_packed(const ei_node *node, const ei_packed_shape *shape);
+
+/// Operands 1 and 2 of a node on float32, weights (float32, or float16 where `half` allows it) and bias:
+/// as large as the shape says; values of K are not rounded up. Channels that do not exist may hold
+/// anything.
+ei_status ei_check_packed_f32(const ei_node *node, const ei_packed_shape *shape, int half);
+
+/// Operand `input` of a convolution of float32, or NULL for absent: `elements` or more, all +0.
+ei_status ei_check_float_zero_row(const ei_node *node, uint32_t input, uint64_t elements);
 
 /// Operand `input` of a convolution, the row of zero points, or NULL for absent: `elements` or more the
 /// dtype of x, all equal (a tier may read any of them for any tap).
@@ -62,6 +71,39 @@ static inline ei_packed_range ei_packed_range_of(const ei_bound_node *node,
         .bias = ei_input_view(node, 2)->base + first * (wide ? sizeof(int64_t) : sizeof(int32_t)),
         .multiplier = ei_input_view(node, 3)->base + first * sizeof(float),
     };
+}
+
+/// The same of an operator on float32.
+typedef struct ei_packed_f32_range {
+    uint32_t count;
+    int half; // weights are float16
+    uint8_t *y;
+    const void *weights;
+    const float *bias;
+} ei_packed_f32_range;
+
+static inline ei_packed_f32_range ei_packed_f32_range_of(const ei_bound_node *node,
+                                                         const ei_run_context *context, size_t k) {
+    const ei_view *y = ei_output_view(node, 0);
+    const ei_view *weights = ei_input_view(node, 1);
+    const size_t first = context->first_channel;
+    const size_t end = context->end_channel != 0 ? context->end_channel
+                                                 : (uint32_t)y->tensor->dims[y->tensor->rank - 1];
+    const int half = weights->tensor->dtype == EI_FLOAT16;
+    return (ei_packed_f32_range){
+        .count = (uint32_t)(end - first),
+        .half = half,
+        .y = y->base + first * sizeof(float),
+        .weights = weights->base + first * k * ei_weight_bytes(half),
+        .bias = (const float *)(const void *)ei_input_view(node, 2)->base + first,
+    };
+}
+
+/// ei_packed_work of an operator on float32.
+static inline ei_work ei_packed_f32_work(const ei_bound_node *node, int by_channels) {
+    // As many bytes as a product of float32 is slower than one of int8.
+    const int half = ei_input_view(node, 1)->tensor->dtype == EI_FLOAT16;
+    return ei_packed_work(node, half ? 2 : 1, by_channels);
 }
 
 #endif

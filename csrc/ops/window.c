@@ -4,13 +4,22 @@
 
 #include "ops/check.h"
 
-ei_status ei_check_images(const ei_tensor_record *x, const ei_tensor_record *y) {
+static ei_status check_images(const ei_tensor_record *x, const ei_tensor_record *y,
+                              uint32_t dtypes) {
     EI_TRY(ei_check_activation(x, "x"));
     EI_TRY(ei_check_rank(x, "x", 4, 4));
-    EI_TRY(ei_check_dtype(x, "x", EI_DTYPES_S8_S16));
+    EI_TRY(ei_check_dtype(x, "x", dtypes));
     EI_TRY(ei_check_rank(y, "y", 4, 4));
     EI_TRY(ei_check_same_dtype(y, "y", x, "x"));
     return ei_check_dim(y, "y", 0, x->dims[0]);
+}
+
+ei_status ei_check_images(const ei_tensor_record *x, const ei_tensor_record *y) {
+    return check_images(x, y, EI_DTYPES_S8_S16);
+}
+
+ei_status ei_check_float_images(const ei_tensor_record *x, const ei_tensor_record *y) {
+    return check_images(x, y, EI_DTYPE_BIT(EI_FLOAT32));
 }
 
 ei_status ei_check_window_params(const ei_window *window) {

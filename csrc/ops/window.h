@@ -15,6 +15,9 @@
 /// x and y: activations of rank 4 with the same dtype (int8 or int16) and number of images.
 ei_status ei_check_images(const ei_tensor_record *x, const ei_tensor_record *y);
 
+/// The same of float32.
+ei_status ei_check_float_images(const ei_tensor_record *x, const ei_tensor_record *y);
+
 /// Kernel, strides, dilations and pads within the limits above. The window may hold any int32_t.
 ei_status ei_check_window_params(const ei_window *window);
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgeinfer._ffi import lib, text
+from edgeinfer.operators import operators
 
 if TYPE_CHECKING:
     from edgeinfer.convert.model_file import FileNode, FileProgram, FileStep, FileTensor
 
 _TOKENS = {
     "int8": "s8", "uint8": "u8", "int16": "s16", "int32": "s32", "float32": "f32",
-    "int64": "s64", "bool": "u8",
+    "int64": "s64", "bool": "u8", "float16": "f16",
 }  # fmt: skip
 
 # Operators that share the kernels of others; those with () copy memory and call none. All others
@@ -62,8 +63,13 @@ def kernels_of(node: FileNode, names: list[str]) -> list[str]:
     width = math.prod((node.outputs[0].row_bytes, node.outputs[0].rows)) // max(
         1, math.prod(node.outputs[0].shape)
     )
+    weights = node.inputs[1] if len(node.inputs) > 1 else None
+    if weights is not None and weights.dtype == "float16":
+        return [f"{node.operator}_f16"]
     for suffix in (x, y, f"b{width}"):
         own = f"{node.operator}_{suffix}"
+        if own in operators():
+            continue  # conv2d refuses float32, and conv2d_f32's kernels begin with its name
         found = [name for name in names if name == own or name.startswith(f"{own}_")]
         if found:
             return found
@@ -103,13 +109,14 @@ def _macs(node: FileNode) -> int:
     outputs = math.prod(y.shape)
     if x is None:
         return 0
-    if node.operator in ("fully_connected", "batch_matmul"):
+    operator = node.operator.removesuffix("_f32")
+    if operator in ("fully_connected", "batch_matmul"):
         return outputs * x.shape[-1]
-    if not node.operator.endswith("conv2d"):
+    if not operator.endswith("conv2d"):
         return 0
     taps = int(params["kernel_h"]) * int(params["kernel_w"])
-    if node.operator == "depthwise_conv2d":
+    if operator == "depthwise_conv2d":
         return outputs * taps
-    if node.operator == "transpose_conv2d":  # every input value meets every tap
+    if operator == "transpose_conv2d":  # every input value meets every tap
         return math.prod(x.shape) * taps * y.shape[3] // int(params["groups"])
     return outputs * taps * x.shape[3] // int(params["groups"])

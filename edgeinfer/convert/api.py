@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import edgeinfer
 from edgeinfer.budget import format_bytes, parse_bytes
@@ -103,9 +103,10 @@ def convert(
     *,
     ram_budget: int | str | None = None,
     name: str | None = None,
+    float_weights: Literal["float32", "float16"] = "float32",
     progress: Callable[[str], None] | None = None,
 ) -> Conversion:
-    """Convert a quantised source model.
+    """Convert a source model.
 
     Parameters
     ----------
@@ -113,6 +114,8 @@ def convert(
     ram_budget : the most memory that a session may take, in bytes or as text ("96KiB"); None for
         no limit.
     name : what the file and messages call the model; the file's base name by default.
+    float_weights : how convolutions and fully connected layers that compute in float32 store their
+        weights. float16 is half the size; it rounds the weights, everything is computed in float32.
     progress : called with the name of each stage as it begins: "reading", "passes", "planning",
         "writing".
 
@@ -138,7 +141,7 @@ def convert(
     begin("reading")
     graph, digest = _load(source, name)
     begin("passes")
-    lowered = _lower(graph)
+    lowered = _lower(graph, float_weights)
     if lowered.problems:
         count = len(lowered.problems)
         raise ConversionError(
@@ -166,10 +169,10 @@ def _silent(_: str) -> None:
     """Progress that nobody watches."""
 
 
-def _lower(graph: Graph) -> Lowered:
+def _lower(graph: Graph, float_weights: str = "float32") -> Lowered:
     found = list(graph.problems)
     run_passes(graph)
-    lowered = lower(graph)
+    lowered = lower(graph, float_weights=float_weights)
     lowered.problems[:0] = found
     return lowered
 

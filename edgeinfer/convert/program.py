@@ -22,6 +22,7 @@ DTYPE_CODES = {
     "int64": 5,
     "float32": 6,
     "bool": 7,
+    "float16": 8,
 }
 """Codes of `ei_dtype`."""
 

@@ -43,6 +43,7 @@ _DTYPES = {
     5: "int64",
     6: "float32",
     7: "bool",
+    8: "float16",
 }
 
 

@@ -61,6 +61,13 @@ def chained(first: Activation, then: Bounds) -> Activation:
     return None if bounds == (None, None) else ("clip", *bounds)
 
 
+def float_bounds(activation: Activation) -> dict[str, int | float]:
+    """clamp_min and clamp_max of an operator on float32; infinite where open."""
+    low, high = activation_bounds(activation)
+    smallest = -np.inf if low is None else float(np.float32(low))
+    return {"clamp_min": smallest, "clamp_max": np.inf if high is None else float(np.float32(high))}
+
+
 def quantized_bounds(activation: Activation, y: Tensor, source_format: str) -> tuple[int, int]:
     """The integer range that an activation leaves of the per-tensor quantised tensor `y`.
 

@@ -31,6 +31,7 @@ from edgeinfer.convert.lower.pack import (
     pack_fully_connected,
     pack_transpose_conv2d,
 )
+from edgeinfer.convert.lower.window import geometry, leaves_image
 from edgeinfer.convert.program import Value
 
 Array = npt.NDArray[Any]
@@ -58,7 +59,7 @@ def lower_conv2d(node: Node, lowering: Lowering) -> None:
         ],
         lowering.value(y),
         {
-            **_geometry(node, weights.shape[1:3]),
+            **geometry(node, weights.shape[1:3]),
             "groups": groups,
             **clamp_params(node.activation, y, lowering.source_format),
         },
@@ -84,7 +85,7 @@ def lower_depthwise_conv2d(node: Node, lowering: Lowering) -> None:
         ],
         lowering.value(y),
         {
-            **_geometry(node, weights.shape[:2]),
+            **geometry(node, weights.shape[:2]),
             "multiplier": weights.shape[2] // x.shape[3],
             **clamp_params(node.activation, y, lowering.source_format),
         },
@@ -113,7 +114,7 @@ def lower_transpose_conv2d(node: Node, lowering: Lowering) -> None:
         ],
         lowering.value(y),
         {
-            **_geometry(node, weights.shape[1:3]),
+            **geometry(node, weights.shape[1:3]),
             "groups": groups,
             "in_zero_point": zero_point_of(x),
             **clamp_params(node.activation, y, lowering.source_format),
@@ -222,28 +223,11 @@ def _dilations(node: Node) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def _geometry(node: Node, kernel: tuple[int, ...]) -> dict[str, int | float]:
-    return {
-        "kernel_h": kernel[0],
-        "kernel_w": kernel[1],
-        "stride_h": int(node.attrs["strides"][0]),
-        "stride_w": int(node.attrs["strides"][1]),
-        "dilation_h": _dilations(node)[0],
-        "dilation_w": _dilations(node)[1],
-        "pad_top": int(node.attrs["pads"][0]),
-        "pad_left": int(node.attrs["pads"][1]),
-    }
-
-
 def _zero(node: Node, lowering: Lowering, kernel: tuple[int, ...]) -> list[Value]:
     """The row of zero points, where a tap can leave the image."""
-    x, y = node.input(0), node.output
-    for axis in (0, 1):
-        pad, stride = node.attrs["pads"][axis], node.attrs["strides"][axis]
-        reach = (kernel[axis] - 1) * node.attrs["dilations"][axis]
-        last = (y.shape[1 + axis] - 1) * stride + reach - pad
-        if pad > 0 or last > x.shape[1 + axis] - 1:
-            return [lowering.zero_row(x.dtype, zero_point_of(x), x.shape[2] * x.shape[3])]
+    x = node.input(0)
+    if leaves_image(node, kernel):
+        return [lowering.zero_row(x.dtype, zero_point_of(x), x.shape[2] * x.shape[3])]
     return []
 
 

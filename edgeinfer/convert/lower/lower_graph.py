@@ -12,6 +12,7 @@ from edgeinfer.convert.lower import (
     convolution,
     elementwise,
     float_nodes,
+    float_products,
     indexing,
     matmul,
     movement,
@@ -40,7 +41,7 @@ HANDLERS: dict[str, Callable[[Node, Lowering], None]] = {
 }
 """What lowers each operator of the graph."""
 
-FLOAT_HANDLERS: dict[str, Callable[[Node, Lowering], None]] = {}
+FLOAT_HANDLERS: dict[str, Callable[[Node, Lowering], None]] = {**float_products.HANDLERS}
 """What lowers an operator that computes in float32: all tensors of its node are plain float32, but
 for indices, conditions and the like."""
 
@@ -58,15 +59,16 @@ class Lowered:
     origins: dict[Operation, Node] = field(default_factory=dict)
 
 
-def lower(graph: Graph, *, name: str = "main") -> Lowered:
+def lower(graph: Graph, *, name: str = "main", float_weights: str = "float32") -> Lowered:
     """Lower a graph on which the passes have run.
 
     Parameters
     ----------
     graph : not changed.
     name : of the program.
+    float_weights : "float32" or "float16": how products of float32 store their weights.
     """
-    lowering = Lowering(graph)
+    lowering = Lowering(graph, float_weights)
     problems = lowering.problems
     for node in graph.nodes:
         _lower_node(node, lowering)

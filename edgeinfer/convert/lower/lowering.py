@@ -35,6 +35,7 @@ class Lowering:
     """The program as far as it is written."""
 
     graph: Graph
+    float_weights: str = "float32"  # type of stored weights of float32 products, or "float16"
     operations: list[Operation] = field(default_factory=list)
     origins: dict[Operation, Node] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)

@@ -38,7 +38,7 @@ def lower_batch_matmul(node: Node, lowering: Lowering) -> None:
     left = lowering.reshaped(lowering.value(a), (1,) * (rank - len(a.shape)) + a.shape, node)
     right = lowering.reshaped(lowering.value(b), (1,) * (rank - len(b.shape)) + b.shape, node)
     if transpose_a:
-        left = _swap_last(left, node, lowering)
+        left = swap_last(left, node, lowering)
     lowering.emit(
         node,
         "batch_matmul",
@@ -60,7 +60,8 @@ def _reach(tensor: Tensor) -> int:
     return max(high - zero_point_of(tensor), zero_point_of(tensor) - low)
 
 
-def _swap_last(value: Value, node: Node, lowering: Lowering) -> Value:
+def swap_last(value: Value, node: Node, lowering: Lowering) -> Value:
+    """The value with its last two axes exchanged."""
     rank = len(value.shape)
     perm = (*range(rank - 2), rank - 1, rank - 2)
     shape = tuple(value.shape[i] for i in perm)

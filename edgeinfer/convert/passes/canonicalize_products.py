@@ -40,15 +40,19 @@ def _moved_axis(w: Tensor, moves: dict[int, int]) -> Quantization | None:
 def _to_fully_connected(node: Node) -> bool:
     a, b = node.input(0), node.input(1)
     quantization = b.quantization
-    if b.data is None or quantization is None or node.attrs.get("transpose_a"):
+    if b.data is None or node.attrs.get("transpose_a"):
         return False
-    if np.any(quantization.zero_point != 0) or len(b.shape) < 2 or len(a.shape) < len(b.shape):
+    if quantization is None and b.dtype != "float32":
+        return False
+    if quantization is not None and np.any(quantization.zero_point != 0):
+        return False
+    if len(b.shape) < 2 or len(a.shape) < len(b.shape):
         return False
     rank = len(b.shape)
     if any(extent != 1 for extent in b.shape[:-2]):
         return False
     n_axis = rank - 2 if node.attrs.get("transpose_b") else rank - 1
-    if not quantization.is_per_tensor and quantization.axis != n_axis:
+    if quantization is not None and not quantization.is_per_tensor and quantization.axis != n_axis:
         return False
     matrix = b.data.reshape(b.shape[-2:])
     weights = matrix if node.attrs.get("transpose_b") else matrix.T

@@ -9,9 +9,27 @@ from __future__ import annotations
 
 from edgeinfer.convert.program import Operation, Value
 
-_WINDOWED = frozenset({"conv2d", "depthwise_conv2d", "avg_pool2d", "max_pool2d"})
+_WINDOWED = frozenset(
+    {
+        "conv2d",
+        "depthwise_conv2d",
+        "avg_pool2d",
+        "max_pool2d",
+        "conv2d_f32",
+        "depthwise_conv2d_f32",
+    }
+)
 _ROW_BY_ROW = frozenset(
-    {"lut8", "lut16", "requantize", "quantize", "dequantize", "softmax", "fully_connected"}
+    {
+        "lut8",
+        "lut16",
+        "requantize",
+        "quantize",
+        "dequantize",
+        "softmax",
+        "fully_connected",
+        "fully_connected_f32",
+    }
 )
 
 
