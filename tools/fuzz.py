@@ -338,6 +338,7 @@ def operator_seeds() -> list[bytes]:
     from tests.ops import (
         test_contracts,
         test_conv_family_contracts,
+        test_float_contracts,
         test_float_product_contracts,
     )
 
@@ -346,6 +347,7 @@ def operator_seeds() -> list[bytes]:
     good = [
         *test_contracts.GOOD,
         *test_conv_family_contracts.GOOD,
+        *test_float_contracts.GOOD,
         *test_float_product_contracts.GOOD,
     ]
     for make in good:

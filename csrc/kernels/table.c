@@ -70,6 +70,13 @@ static void fill_scalar(ei_kernels *kernels) {
     kernels->copy2d = ei_copy2d_scalar;
     kernels->fill = ei_fill_scalar;
     kernels->take = ei_take_scalar;
+    kernels->unary_f32 = ei_unary_f32_scalar;
+    kernels->binary_f32 = ei_binary_f32_scalar;
+    kernels->pool2d_f32 = ei_pool2d_f32_scalar;
+    kernels->reduce_f32 = ei_reduce_f32_scalar;
+    kernels->softmax_f32 = ei_softmax_f32_scalar;
+    kernels->layer_norm_f32 = ei_layer_norm_f32_scalar;
+    kernels->resize_f32 = ei_resize_f32_scalar;
 }
 
 #if EI_TIER_AVX2
@@ -110,10 +117,18 @@ static void fill_avx2(ei_kernels *kernels) {
     kernels->resize_bilinear_s8 = ei_resize_bilinear_s8_avx2;
     kernels->resize_bilinear_u8 = ei_resize_bilinear_u8_avx2;
     kernels->copy2d = ei_copy2d_avx2;
+    kernels->unary_f32 = ei_unary_f32_avx2;
+    kernels->binary_f32 = ei_binary_f32_avx2;
+    kernels->pool2d_f32 = ei_pool2d_f32_avx2;
+    kernels->reduce_f32 = ei_reduce_f32_avx2;
+    kernels->softmax_f32 = ei_softmax_f32_avx2;
+    kernels->layer_norm_f32 = ei_layer_norm_f32_avx2;
+    kernels->resize_f32 = ei_resize_f32_avx2;
 }
 
 static int has_avx2(void) {
-    return (ei_cpu_features() & EI_CPU_AVX2) != 0;
+    const uint32_t needed = EI_CPU_AVX2 | EI_CPU_FMA;
+    return (ei_cpu_features() & needed) == needed;
 }
 #endif
 
@@ -126,9 +141,9 @@ static void fill_avxvnni(ei_kernels *kernels) {
 
 static int has_avxvnni(void) {
 #if EI_AVXVNNI_AS_EVEX
-    const uint32_t needed = EI_CPU_AVX2 | EI_CPU_AVX512 | EI_CPU_AVX512VNNI;
+    const uint32_t needed = EI_CPU_AVX2 | EI_CPU_FMA | EI_CPU_AVX512 | EI_CPU_AVX512VNNI;
 #else
-    const uint32_t needed = EI_CPU_AVX2 | EI_CPU_AVXVNNI;
+    const uint32_t needed = EI_CPU_AVX2 | EI_CPU_FMA | EI_CPU_AVXVNNI;
 #endif
     return (ei_cpu_features() & needed) == needed;
 }
@@ -141,13 +156,16 @@ static void fill_avx512vnni(ei_kernels *kernels) {
     kernels->fully_connected_s8_s8c = ei_fully_connected_s8_s8c_avx512vnni;
     kernels->batch_matmul_s8_s8 = ei_batch_matmul_s8_s8_avx512vnni;
     kernels->add_s16 = ei_add_s16_avx512vnni;
+    kernels->unary_f32 = ei_unary_f32_avx512vnni;
+    kernels->softmax_f32 = ei_softmax_f32_avx512vnni;
+    kernels->layer_norm_f32 = ei_layer_norm_f32_avx512vnni;
     if ((ei_cpu_features() & EI_CPU_AVX512VBMI) != 0) {
         kernels->lut8_b1 = ei_lut8_b1_avx512vnni;
     }
 }
 
 static int has_avx512vnni(void) {
-    const uint32_t needed = EI_CPU_AVX512 | EI_CPU_AVX512VNNI;
+    const uint32_t needed = EI_CPU_FMA | EI_CPU_AVX512 | EI_CPU_AVX512VNNI;
     return (ei_cpu_features() & needed) == needed;
 }
 #endif

@@ -6,43 +6,6 @@
 
 // What the int32 sums of the 8-bit kernels hold.
 #define EI_MAX_TERMS_8BIT (1 << 23)
-// Axes that are neighbours and folded alike count as one: of six, three at most of either kind.
-#define EI_MAX_GROUPS 3
-
-/// A dense array whose axes are folded or kept; innermost first, sizes 1 where there is none.
-typedef struct ei_folding {
-    size_t folded[EI_MAX_GROUPS], folded_strides[EI_MAX_GROUPS];
-    size_t kept[EI_MAX_GROUPS], kept_strides[EI_MAX_GROUPS];
-} ei_folding;
-
-/// The folding of axes [first, rank) of x.
-static ei_folding fold(const ei_tensor_record *x, uint32_t first, uint32_t axes) {
-    ei_folding folding = {
-        .folded = {1, 1, 1},
-        .folded_strides = {1, 1, 1},
-        .kept = {1, 1, 1},
-        .kept_strides = {1, 1, 1},
-    };
-    size_t stride = 1;
-    int groups[2] = {-1, -1}; // the last group of kept and of folded axes
-    int previous = -1;
-    for (uint32_t axis = x->rank; axis-- > first;) {
-        const size_t dim = (size_t)x->dims[axis];
-        if (dim == 1) {
-            continue;
-        }
-        const int folded = (int)(axes >> axis & 1);
-        size_t *dims = folded ? folding.folded : folding.kept;
-        size_t *strides = folded ? folding.folded_strides : folding.kept_strides;
-        if (folded != previous) {
-            strides[++groups[folded]] = stride;
-            previous = folded;
-        }
-        dims[groups[folded]] *= dim;
-        stride *= dim;
-    }
-    return folding;
-}
 
 static ei_status check(const ei_node *node) {
     const ei_reduce_sum_params *p = node->params;
@@ -84,11 +47,7 @@ static void reduce(ei_reduce_sum_fn kernel, const ei_folding *folding, size_t el
     const size_t width = folding->kept[0];
     for (size_t at = first; at < last; at += args->count) {
         const size_t column = at % width;
-        const size_t line = at / width;
-        const size_t offset = column * folding->kept_strides[0] +
-                              line % folding->kept[1] * folding->kept_strides[1] +
-                              line / folding->kept[1] * folding->kept_strides[2];
-        args->x = x + offset * element_bytes;
+        args->x = x + ei_folding_offset(folding, at) * element_bytes;
         args->y = y + (at - first) * element_bytes;
         args->count = width - column < last - at ? width - column : last - at;
         kernel(args);
@@ -103,7 +62,7 @@ static ei_status run(const ei_bound_node *node, const ei_run_context *context, u
     const ei_rows y = ei_view_rows(ei_output_view(node, 0));
     const uint32_t axes = (uint32_t)p->axes;
     const int in_row = ei_reduced_in_row(tensor, ei_output_view(node, 0)->tensor, axes);
-    const ei_folding folding = fold(tensor, in_row ? ei_outer_axes(tensor) : 0, axes);
+    const ei_folding folding = ei_fold_axes(tensor, in_row ? ei_outer_axes(tensor) : 0, axes);
     const size_t element_bytes = ei_dtype_bytes(tensor->dtype);
     const size_t width = y.row_bytes / element_bytes;
     const ei_reduce_sum_fn kernel = kernel_for(context->kernels, tensor->dtype);

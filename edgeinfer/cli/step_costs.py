@@ -60,6 +60,8 @@ def kernels_of(node: FileNode, names: list[str]) -> list[str]:
     y = _TOKENS[node.outputs[0].dtype]
     if node.operator in _SHARED_KERNELS:
         return [name.format(x=x, y=y) for name in _SHARED_KERNELS[node.operator]]
+    if node.operator in names:  # the operators on float32
+        return [node.operator]
     width = math.prod((node.outputs[0].row_bytes, node.outputs[0].rows)) // max(
         1, math.prod(node.outputs[0].shape)
     )

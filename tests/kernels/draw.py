@@ -76,6 +76,24 @@ class Draw:
         ends = sorted((self.integer(low, high), self.integer(low, high)))
         return ends[0], ends[1]
 
+    def floats(self, shape: Shape, scale: float = 1.0, odds: float = 0.1) -> np.ndarray:
+        """float32: ordinary numbers, and so often infinite, zero, NaN, tiny or huge ones."""
+        x = (self.rng.standard_normal(shape) * scale).astype(np.float32)
+        special = np.array(
+            [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-45, -1e-40, 3e38, -3e38, 1.0, -1.0, 0.5],
+            np.float32,
+        )
+        if self.flag():
+            x = np.where(self.rng.random(shape) < odds, self.rng.choice(special, shape), x)
+        return np.asarray(x, np.float32)
+
+    def bounds(self) -> tuple[float, float]:
+        """Open, those of a relu or a relu6, or others."""
+        ends = sorted(float(np.float32(self.uniform(-2, 2))) for _ in range(2))
+        return self.choice(
+            [(-np.inf, np.inf), (0.0, np.inf), (0.0, 6.0), (ends[0], ends[1]), (-np.inf, ends[0])]
+        )
+
     def values(self, shape: Shape, dtype: str) -> np.ndarray:
         """Contents: any values, or extremes only; floats that are no NaN."""
         if dtype == "bool":

@@ -11,8 +11,11 @@ from edgeinfer.convert.graph import Graph, Node, Problem, Tensor
 from edgeinfer.convert.lower import (
     convolution,
     elementwise,
+    float_elementwise,
     float_nodes,
     float_products,
+    float_reduction,
+    float_resize,
     indexing,
     matmul,
     movement,
@@ -41,7 +44,12 @@ HANDLERS: dict[str, Callable[[Node, Lowering], None]] = {
 }
 """What lowers each operator of the graph."""
 
-FLOAT_HANDLERS: dict[str, Callable[[Node, Lowering], None]] = {**float_products.HANDLERS}
+FLOAT_HANDLERS: dict[str, Callable[[Node, Lowering], None]] = {
+    **float_elementwise.HANDLERS,
+    **float_products.HANDLERS,
+    **float_reduction.HANDLERS,
+    **float_resize.HANDLERS,
+}
 """What lowers an operator that computes in float32: all tensors of its node are plain float32, but
 for indices, conditions and the like."""
 

@@ -39,7 +39,7 @@ def lower_avg_pool2d(node: Node, lowering: Lowering) -> None:
         [lowering.value(x)],
         lowering.value(y),
         {
-            **_window(node),
+            **window_params(node),
             "count_include_pad": int(include_pad),
             "integer_mean": int(integer_mean),
             "in_zero_point": zero_point_of(x),
@@ -63,7 +63,7 @@ def lower_max_pool2d(node: Node, lowering: Lowering) -> None:
         [lowering.value(x)],
         lowering.value(y),
         {
-            **_window(node),
+            **window_params(node),
             "dilation_h": int(node.attrs["dilations"][0]),
             "dilation_w": int(node.attrs["dilations"][1]),
             **clamp,
@@ -71,7 +71,8 @@ def lower_max_pool2d(node: Node, lowering: Lowering) -> None:
     )
 
 
-def _window(node: Node) -> dict[str, int | float]:
+def window_params(node: Node) -> dict[str, int | float]:
+    """Kernel, strides and pads; refused where a window sees nothing."""
     x, y = node.input(0), node.output
     dilations = node.attrs.get("dilations", (1, 1))
     for axis in (0, 1):

@@ -35,7 +35,22 @@ from edgeinfer.convert.plan.lifetimes import activations, find_lifetimes
 from edgeinfer.convert.plan.views import ARENA_ALIGNMENT, Layout, Storage
 from edgeinfer.convert.program import Operation, Step, Value
 
-IN_PLACE = frozenset({"add", "mul", "maximum", "minimum", "lut8", "lut16", "requantize", "softmax"})
+IN_PLACE = frozenset(
+    {
+        "add",
+        "mul",
+        "maximum",
+        "minimum",
+        "lut8",
+        "lut16",
+        "requantize",
+        "softmax",
+        "binary_f32",
+        "unary_f32",
+        "softmax_f32",
+        "layer_norm_f32",
+    }
+)
 """Operators whose output may lie in the bytes of an input: those with `in_place` in csrc/ops.
 
 `copy` has it too, but a copy that could run in place is a view.

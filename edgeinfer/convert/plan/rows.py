@@ -17,6 +17,7 @@ _WINDOWED = frozenset(
         "max_pool2d",
         "conv2d_f32",
         "depthwise_conv2d_f32",
+        "pool2d_f32",
     }
 )
 _ROW_BY_ROW = frozenset(
@@ -29,6 +30,9 @@ _ROW_BY_ROW = frozenset(
         "softmax",
         "fully_connected",
         "fully_connected_f32",
+        "unary_f32",
+        "softmax_f32",
+        "layer_norm_f32",
     }
 )
 

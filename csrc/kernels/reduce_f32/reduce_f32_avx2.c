@@ -1,0 +1,3 @@
+#include "kernels/reduce_f32/reduce_f32_vectors.h"
+
+EI_REDUCE_F32(ei_reduce_f32_avx2)

@@ -1,0 +1,3 @@
+#include "kernels/unary_f32/unary_f32_vectors.h"
+
+EI_UNARY_F32(ei_unary_f32_avx512vnni)

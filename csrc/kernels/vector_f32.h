@@ -1,0 +1,229 @@
+/// Vectors of float32, as wide as the instruction set that a file is compiled for has them: kernels of
+/// float32 are written once with them, and each tier includes the same functions. Lane by lane, every
+/// function here is one IEEE operation or an exact one, so that all widths give the same bits.
+///
+/// Only the tiers scalar (on ARM's 64 bit that is NEON), avx2 and avx512vnni include this. 32-bit NEON
+/// would flush subnormal numbers to zero.
+#ifndef EI_KERNELS_VECTOR_F32_H
+#define EI_KERNELS_VECTOR_F32_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "kernels/exact_fma.h"
+#include "kernels/unroll.h"
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#if defined(__AVX512F__)
+#define EI_LANES 16
+#elif defined(__AVX2__)
+#define EI_LANES 8
+#else
+#define EI_LANES 4
+#endif
+
+typedef float ei_f32v __attribute__((vector_size(4 * EI_LANES)));
+typedef int32_t ei_s32v __attribute__((vector_size(4 * EI_LANES)));
+#if defined(__AVX512F__)
+typedef __mmask16 ei_mask;
+#else
+typedef ei_s32v ei_mask; // all ones or zero
+#endif
+
+EI_ALWAYS_INLINE ei_f32v ei_splat(float x) {
+    return x - (ei_f32v){0};
+}
+EI_ALWAYS_INLINE ei_s32v ei_bits(ei_f32v x) {
+    return (ei_s32v)x;
+}
+EI_ALWAYS_INLINE ei_f32v ei_from_bits(ei_s32v x) {
+    return (ei_f32v)x;
+}
+EI_ALWAYS_INLINE ei_f32v ei_absolute(ei_f32v x) {
+    return (ei_f32v)((ei_s32v)x & 0x7fffffff);
+}
+/// The magnitude of x, which has no sign bit, with the sign of `sign`.
+EI_ALWAYS_INLINE ei_f32v ei_with_sign(ei_f32v x, ei_f32v sign) {
+    return (ei_f32v)((ei_s32v)x | ((ei_s32v)sign & (int32_t)0x80000000));
+}
+
+// --- comparisons: false for a NaN
+#if defined(__AVX512F__)
+EI_ALWAYS_INLINE ei_mask ei_less(ei_f32v a, ei_f32v b) {
+    return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LT_OQ);
+}
+EI_ALWAYS_INLINE ei_mask ei_is_nan(ei_f32v a) {
+    return _mm512_cmp_ps_mask((__m512)a, (__m512)a, _CMP_UNORD_Q);
+}
+EI_ALWAYS_INLINE ei_f32v ei_select(ei_mask mask, ei_f32v a, ei_f32v b) {
+    return (ei_f32v)_mm512_mask_blend_ps(mask, (__m512)b, (__m512)a);
+}
+#else
+EI_ALWAYS_INLINE ei_mask ei_less(ei_f32v a, ei_f32v b) {
+    return a < b;
+}
+EI_ALWAYS_INLINE ei_mask ei_is_nan(ei_f32v a) {
+    return a != a;
+}
+EI_ALWAYS_INLINE ei_f32v ei_select(ei_mask mask, ei_f32v a, ei_f32v b) {
+#if defined(__AVX2__)
+    return (ei_f32v)_mm256_blendv_ps((__m256)b, (__m256)a, (__m256)mask);
+#else
+    return (ei_f32v)(((ei_s32v)a & mask) | ((ei_s32v)b & ~mask));
+#endif
+}
+#endif
+
+/// a > b ? a : b, so b where one is a NaN and where both are zero.
+EI_ALWAYS_INLINE ei_f32v ei_larger(ei_f32v a, ei_f32v b) {
+#if defined(__AVX512F__)
+    return (ei_f32v)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__)
+    return (ei_f32v)_mm256_max_ps((__m256)a, (__m256)b);
+#else
+    return ei_select(a > b, a, b);
+#endif
+}
+/// a < b ? a : b
+EI_ALWAYS_INLINE ei_f32v ei_smaller(ei_f32v a, ei_f32v b) {
+#if defined(__AVX512F__)
+    return (ei_f32v)_mm512_min_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__)
+    return (ei_f32v)_mm256_min_ps((__m256)a, (__m256)b);
+#else
+    return ei_select(a < b, a, b);
+#endif
+}
+
+#if !EI_HAS_FMA && !defined(__AVX512F__)
+__attribute__((noinline, unused)) static ei_f32v ei_fma_by_lanes(ei_f32v a, ei_f32v b, ei_f32v c) {
+    for (int i = 0; i < EI_LANES; i++) {
+        a[i] = ei_exact_fma(a[i], b[i], c[i]);
+    }
+    return a;
+}
+#endif
+
+/// a * b + c, rounded once.
+EI_ALWAYS_INLINE ei_f32v ei_fma(ei_f32v a, ei_f32v b, ei_f32v c) {
+#if defined(__AVX512F__)
+    return (ei_f32v)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__AVX2__)
+    return (ei_f32v)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#elif defined(__aarch64__)
+    return (ei_f32v)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+#elif EI_HAS_FMA
+    for (int i = 0; i < EI_LANES; i++) {
+        a[i] = ei_exact_fma(a[i], b[i], c[i]);
+    }
+    return a;
+#else
+    return ei_fma_by_lanes(a, b, c);
+#endif
+}
+/// The larger one, or the NaN that one of them is; b of two zeros.
+EI_ALWAYS_INLINE ei_f32v ei_maximum(ei_f32v a, ei_f32v b) {
+    return ei_select(ei_is_nan(a), a, ei_larger(a, b));
+}
+EI_ALWAYS_INLINE ei_f32v ei_minimum(ei_f32v a, ei_f32v b) {
+    return ei_select(ei_is_nan(a), a, ei_smaller(a, b));
+}
+
+/// a * b + c with a constant c.
+EI_ALWAYS_INLINE ei_f32v ei_fma1(ei_f32v a, ei_f32v b, float c) {
+    return ei_fma(a, b, ei_splat(c));
+}
+
+EI_ALWAYS_INLINE ei_f32v ei_square_root(ei_f32v x) {
+#if defined(__AVX512F__)
+    return (ei_f32v)_mm512_sqrt_ps((__m512)x);
+#elif defined(__AVX2__)
+    return (ei_f32v)_mm256_sqrt_ps((__m256)x);
+#elif defined(__aarch64__)
+    return (ei_f32v)vsqrtq_f32((float32x4_t)x);
+#else
+    for (int i = 0; i < EI_LANES; i++) {
+        x[i] = __builtin_sqrtf(x[i]);
+    }
+    return x;
+#endif
+}
+
+EI_ALWAYS_INLINE ei_f32v ei_load(const float *x) {
+    ei_f32v v;
+    memcpy(&v, x, sizeof v);
+    return v;
+}
+EI_ALWAYS_INLINE void ei_store(float *y, ei_f32v v) {
+    memcpy(y, &v, sizeof v);
+}
+
+#if defined(__AVX512F__)
+EI_ALWAYS_INLINE __mmask16 ei_first_lanes(size_t count) {
+    return (__mmask16)(count < EI_LANES ? (1u << count) - 1 : 0xffffu);
+}
+#else
+// Not inlined: a vector whose address is taken would live in memory in the loops around it.
+__attribute__((noinline, unused)) static ei_f32v ei_load_few(const float *x, size_t count,
+                                                             float rest) {
+    ei_f32v v = ei_splat(rest);
+    memcpy(&v, x, count * sizeof(float));
+    return v;
+}
+__attribute__((noinline, unused)) static void ei_store_few(float *y, size_t count, ei_f32v v) {
+    memcpy(y, &v, count * sizeof(float));
+}
+#endif
+
+/// The first `count` lanes from x, the others `rest`; all of them where count is larger.
+EI_ALWAYS_INLINE ei_f32v ei_load_or(const float *x, size_t count, float rest) {
+#if defined(__AVX512F__)
+    return (ei_f32v)_mm512_mask_loadu_ps(_mm512_set1_ps(rest), ei_first_lanes(count), x);
+#else
+    return count >= EI_LANES ? ei_load(x) : ei_load_few(x, count, rest);
+#endif
+}
+/// The first `count` lanes, or all.
+EI_ALWAYS_INLINE void ei_store_part(float *y, size_t count, ei_f32v v) {
+#if defined(__AVX512F__)
+    _mm512_mask_storeu_ps(y, ei_first_lanes(count), (__m512)v);
+#else
+    if (count >= EI_LANES) {
+        ei_store(y, v);
+    } else {
+        ei_store_few(y, count, v);
+    }
+#endif
+}
+
+/// Every NaN becomes the one that float32 arithmetic stores: CPUs differ in signs and payloads.
+EI_ALWAYS_INLINE ei_f32v ei_canonical(ei_f32v y) {
+    return ei_select(ei_is_nan(y), ei_splat(__builtin_nanf("")), y);
+}
+/// What is stored: y within [low, high], a NaN being neither below nor above.
+EI_ALWAYS_INLINE ei_f32v ei_clamped(ei_f32v y, float low, float high) {
+    return ei_canonical(ei_smaller(ei_splat(high), ei_larger(ei_splat(low), y)));
+}
+
+/// One of 16 interleaved partial results: lane i of them is made of the elements i mod 16.
+#define EI_PARTS (16 / EI_LANES)
+
+/// l[i] + l[i + 8], then + 4, + 2, + 1.
+EI_ALWAYS_INLINE float ei_sum_parts(const ei_f32v parts[EI_PARTS]) {
+    float l[16];
+    memcpy(l, parts, sizeof l);
+    for (int half = 8; half > 0; half /= 2) {
+        for (int i = 0; i < half; i++) {
+            l[i] += l[i + half];
+        }
+    }
+    return l[0];
+}
+
+#endif

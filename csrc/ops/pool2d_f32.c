@@ -1,0 +1,66 @@
+#include "ops/check.h"
+#include "ops/pool2d.h"
+#include "ops/window.h"
+
+static ei_window window_of(const ei_pool2d_f32_params *p, const ei_tensor_record *x,
+                           const ei_tensor_record *y) {
+    return (ei_window){.in_h = x->dims[1],
+                       .in_w = x->dims[2],
+                       .in_c = x->dims[3],
+                       .out_h = y->dims[1],
+                       .out_w = y->dims[2],
+                       .out_c = y->dims[3],
+                       .kernel_h = p->kernel_h,
+                       .kernel_w = p->kernel_w,
+                       .stride_h = p->stride_h,
+                       .stride_w = p->stride_w,
+                       .dilation_h = p->dilation_h,
+                       .dilation_w = p->dilation_w,
+                       .pad_top = p->pad_top,
+                       .pad_left = p->pad_left};
+}
+
+static ei_status check(const ei_node *node) {
+    const ei_pool2d_f32_params *p = node->params;
+    const ei_tensor_record *x = ei_node_input(node, 0);
+    const ei_tensor_record *y = ei_node_output(node, 0);
+    EI_TRY(ei_check_dtype(x, "x", EI_DTYPE_BIT(EI_FLOAT32)));
+    EI_TRY(ei_check_rank(x, "x", 4, 4));
+    EI_TRY(ei_check_rank(y, "y", 4, 4));
+    const ei_window window = window_of(p, x, y);
+    EI_TRY(ei_pool2d_check(&window, x, y));
+    EI_TRY(ei_check_int(p->kind, "kind", EI_F32_MAX_POOL, EI_F32_AVG_POOL));
+    EI_TRY(ei_check_int(p->count_include_pad, "count_include_pad", 0, 1));
+    return ei_check_bounds(p->clamp_min, p->clamp_max);
+}
+
+static ei_row_range input_rows(const ei_node *node, uint32_t i, uint32_t begin, uint32_t end) {
+    const ei_window window =
+        window_of(node->params, ei_node_input(node, i), ei_node_output(node, 0));
+    return ei_window_input_rows(&window, begin, end);
+}
+
+static ei_status run(const ei_bound_node *node, const ei_run_context *context, uint32_t begin,
+                     uint32_t end) {
+    const ei_pool2d_f32_params *p = node->params;
+    const ei_view *x = ei_input_view(node, 0);
+    const ei_view *y = ei_output_view(node, 0);
+    const ei_pool2d_f32_args args = {
+        .x = ei_view_rows(x),
+        .y = ei_view_rows(y),
+        .window = window_of(p, x->tensor, y->tensor),
+        .kind = p->kind,
+        .all_taps = p->count_include_pad,
+        .clamp_min = p->clamp_min,
+        .clamp_max = p->clamp_max,
+    };
+    context->kernels->pool2d_f32(&args, begin, end);
+    return EI_OK;
+}
+
+const ei_op ei_op_pool2d_f32 = {
+    .name = "pool2d_f32",
+    .check = check,
+    .input_rows = input_rows,
+    .run = run,
+};
