@@ -13,9 +13,9 @@
 # for any of them leaves the tier out, which the CPU then replaces by the next lower one.
 set(EI_KERNEL_TIERS
   "scalar|any||"
-  "avx2|x86_64|__AVX2__|-mavx2 -mfma"
-  "avxvnni|x86_64|__AVX2__|-mavx2 -mfma"
-  "avx512vnni|x86_64|__AVX512VNNI__|-mfma -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mtune=icelake-server|-mfma -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni"
+  "avx2|x86_64|__AVX2__|-mavx2 -mfma -mf16c"
+  "avxvnni|x86_64|__AVX2__|-mavx2 -mfma -mf16c"
+  "avx512vnni|x86_64|__AVX512VNNI__|-mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mtune=icelake-server|-mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni"
   # zig wants CPUs and extensions in words of its own
   "neon|arm64|__ARM_NEON|"
   "neon|arm|__ARM_NEON|-mfpu=neon|-mcpu=generic+v7a+neon"

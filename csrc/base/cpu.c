@@ -25,8 +25,9 @@ static uint32_t detect(void) {
     found |= (c & bit_PCLMUL) != 0 ? EI_CPU_PCLMUL : 0;
     const uint64_t saved = (c & bit_OSXSAVE) != 0 ? saved_registers() : 0;
     const int avx = (c & bit_AVX) != 0 && (saved & ymm) == ymm;
-    if (avx && (c & bit_FMA) != 0) {
-        found |= EI_CPU_FMA;
+    if (avx) {
+        found |= (c & bit_FMA) != 0 ? EI_CPU_FMA : 0;
+        found |= (c & bit_F16C) != 0 ? EI_CPU_F16C : 0;
     }
     uint32_t subleaves;
     if (!avx || !__get_cpuid_count(7, 0, &subleaves, &b, &c, &d)) {

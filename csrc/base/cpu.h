@@ -15,6 +15,7 @@ enum ei_cpu_feature {
     EI_CPU_AVX512 = 1 << 5, // F, BW, DQ and VL
     EI_CPU_AVX512VNNI = 1 << 6,
     EI_CPU_AVX512VBMI = 1 << 7,
+    EI_CPU_F16C = 1 << 8,
     // ARM
     EI_CPU_NEON = 1 << 16,
     EI_CPU_CRC32 = 1 << 17,

@@ -6,6 +6,9 @@
 
 #include "base/cpu.h"
 
+/// What float32 needs of tiers on x86. Every CPU with AVX2 has it, but for some emulated ones.
+#define EI_CPU_X86_FLOATS (EI_CPU_FMA | EI_CPU_F16C)
+
 /// Fills every entry.
 static void fill_scalar(ei_kernels *kernels) {
     kernels->conv2d_s8_s8c = ei_conv2d_s8_s8c_scalar;
@@ -85,6 +88,12 @@ static void fill_avx2(ei_kernels *kernels) {
     kernels->depthwise_conv2d_s8_s8c = ei_depthwise_conv2d_s8_s8c_avx2;
     kernels->fully_connected_s8_s8c = ei_fully_connected_s8_s8c_avx2;
     kernels->batch_matmul_s8_s8 = ei_batch_matmul_s8_s8_avx2;
+    kernels->conv2d_f32_f32 = ei_conv2d_f32_f32_avx2;
+    kernels->conv2d_f32_f16 = ei_conv2d_f32_f16_avx2;
+    kernels->depthwise_conv2d_f32_f32 = ei_depthwise_conv2d_f32_f32_avx2;
+    kernels->fully_connected_f32_f32 = ei_fully_connected_f32_f32_avx2;
+    kernels->fully_connected_f32_f16 = ei_fully_connected_f32_f16_avx2;
+    kernels->batch_matmul_f32_f32 = ei_batch_matmul_f32_f32_avx2;
     kernels->add_s8 = ei_add_s8_avx2;
     kernels->add_s16 = ei_add_s16_avx2;
     kernels->mul_s8 = ei_mul_s8_avx2;
@@ -127,7 +136,7 @@ static void fill_avx2(ei_kernels *kernels) {
 }
 
 static int has_avx2(void) {
-    const uint32_t needed = EI_CPU_AVX2 | EI_CPU_FMA;
+    const uint32_t needed = EI_CPU_AVX2 | EI_CPU_X86_FLOATS;
     return (ei_cpu_features() & needed) == needed;
 }
 #endif
@@ -141,9 +150,9 @@ static void fill_avxvnni(ei_kernels *kernels) {
 
 static int has_avxvnni(void) {
 #if EI_AVXVNNI_AS_EVEX
-    const uint32_t needed = EI_CPU_AVX2 | EI_CPU_FMA | EI_CPU_AVX512 | EI_CPU_AVX512VNNI;
+    const uint32_t needed = EI_CPU_AVX2 | EI_CPU_X86_FLOATS | EI_CPU_AVX512 | EI_CPU_AVX512VNNI;
 #else
-    const uint32_t needed = EI_CPU_AVX2 | EI_CPU_FMA | EI_CPU_AVXVNNI;
+    const uint32_t needed = EI_CPU_AVX2 | EI_CPU_X86_FLOATS | EI_CPU_AVXVNNI;
 #endif
     return (ei_cpu_features() & needed) == needed;
 }
@@ -155,6 +164,12 @@ static void fill_avx512vnni(ei_kernels *kernels) {
     kernels->depthwise_conv2d_s8_s8c = ei_depthwise_conv2d_s8_s8c_avx512vnni;
     kernels->fully_connected_s8_s8c = ei_fully_connected_s8_s8c_avx512vnni;
     kernels->batch_matmul_s8_s8 = ei_batch_matmul_s8_s8_avx512vnni;
+    kernels->conv2d_f32_f32 = ei_conv2d_f32_f32_avx512vnni;
+    kernels->conv2d_f32_f16 = ei_conv2d_f32_f16_avx512vnni;
+    kernels->depthwise_conv2d_f32_f32 = ei_depthwise_conv2d_f32_f32_avx512vnni;
+    kernels->fully_connected_f32_f32 = ei_fully_connected_f32_f32_avx512vnni;
+    kernels->fully_connected_f32_f16 = ei_fully_connected_f32_f16_avx512vnni;
+    kernels->batch_matmul_f32_f32 = ei_batch_matmul_f32_f32_avx512vnni;
     kernels->add_s16 = ei_add_s16_avx512vnni;
     kernels->unary_f32 = ei_unary_f32_avx512vnni;
     kernels->softmax_f32 = ei_softmax_f32_avx512vnni;
@@ -165,7 +180,7 @@ static void fill_avx512vnni(ei_kernels *kernels) {
 }
 
 static int has_avx512vnni(void) {
-    const uint32_t needed = EI_CPU_FMA | EI_CPU_AVX512 | EI_CPU_AVX512VNNI;
+    const uint32_t needed = EI_CPU_AVX2 | EI_CPU_X86_FLOATS | EI_CPU_AVX512 | EI_CPU_AVX512VNNI;
     return (ei_cpu_features() & needed) == needed;
 }
 #endif
@@ -189,6 +204,14 @@ static void fill_neon(ei_kernels *kernels) {
     kernels->resize_bilinear_s8 = ei_resize_bilinear_s8_neon;
     kernels->resize_bilinear_u8 = ei_resize_bilinear_u8_neon;
     kernels->copy2d = ei_copy2d_neon;
+#if defined(__aarch64__) // 32 bit would flush subnormal numbers to zero
+    kernels->conv2d_f32_f32 = ei_conv2d_f32_f32_neon;
+    kernels->conv2d_f32_f16 = ei_conv2d_f32_f16_neon;
+    kernels->depthwise_conv2d_f32_f32 = ei_depthwise_conv2d_f32_f32_neon;
+    kernels->fully_connected_f32_f32 = ei_fully_connected_f32_f32_neon;
+    kernels->fully_connected_f32_f16 = ei_fully_connected_f32_f16_neon;
+    kernels->batch_matmul_f32_f32 = ei_batch_matmul_f32_f32_neon;
+#endif
     if (sizeof(void *) == 8) {
         kernels->lut8_b1 = ei_lut8_b1_neon;
     }

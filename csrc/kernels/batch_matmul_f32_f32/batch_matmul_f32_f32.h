@@ -21,5 +21,8 @@ typedef struct ei_batch_matmul_f32_args {
 typedef void (*ei_batch_matmul_f32_fn)(const ei_batch_matmul_f32_args *args);
 
 void ei_batch_matmul_f32_f32_scalar(const ei_batch_matmul_f32_args *args);
+void ei_batch_matmul_f32_f32_avx2(const ei_batch_matmul_f32_args *args);
+void ei_batch_matmul_f32_f32_avx512vnni(const ei_batch_matmul_f32_args *args);
+void ei_batch_matmul_f32_f32_neon(const ei_batch_matmul_f32_args *args);
 
 #endif

@@ -34,5 +34,11 @@ typedef void (*ei_conv2d_f32_fn)(const ei_conv2d_f32_args *args, uint32_t begin,
 
 void ei_conv2d_f32_f32_scalar(const ei_conv2d_f32_args *args, uint32_t begin, uint32_t end);
 void ei_conv2d_f32_f16_scalar(const ei_conv2d_f32_args *args, uint32_t begin, uint32_t end);
+void ei_conv2d_f32_f32_avx2(const ei_conv2d_f32_args *args, uint32_t begin, uint32_t end);
+void ei_conv2d_f32_f32_avx512vnni(const ei_conv2d_f32_args *args, uint32_t begin, uint32_t end);
+void ei_conv2d_f32_f32_neon(const ei_conv2d_f32_args *args, uint32_t begin, uint32_t end);
+void ei_conv2d_f32_f16_avx2(const ei_conv2d_f32_args *args, uint32_t begin, uint32_t end);
+void ei_conv2d_f32_f16_avx512vnni(const ei_conv2d_f32_args *args, uint32_t begin, uint32_t end);
+void ei_conv2d_f32_f16_neon(const ei_conv2d_f32_args *args, uint32_t begin, uint32_t end);
 
 #endif

@@ -1,0 +1,10 @@
+// The tier's register tiles over panels of the second matrix.
+#if defined(__aarch64__)
+#include "kernels/batch_matmul_f32_f32/batch_matmul_f32_f32_panels.h"
+
+void ei_batch_matmul_f32_f32_neon(const ei_batch_matmul_f32_args *args) {
+    ei_batch_matmul_f32_panels(args, ei_packed_gemm_f32_neon);
+}
+#else
+typedef int ei_batch_matmul_f32_f32_is_not_on_32_bit;
+#endif

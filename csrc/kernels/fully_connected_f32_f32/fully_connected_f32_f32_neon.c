@@ -1,0 +1,16 @@
+// The tier's register tiles over vectors.
+#if defined(__aarch64__)
+#include "kernels/fully_connected_f32_f32/fully_connected_f32_f32_runs.h"
+
+void ei_fully_connected_f32_f32_neon(const ei_fully_connected_f32_args *args, uint32_t begin,
+                                     uint32_t end) {
+    ei_fully_connected_f32_runs(args, 0, ei_packed_gemm_f32_neon, begin, end);
+}
+
+void ei_fully_connected_f32_f16_neon(const ei_fully_connected_f32_args *args, uint32_t begin,
+                                     uint32_t end) {
+    ei_fully_connected_f32_runs(args, 1, ei_packed_gemm_f32_neon, begin, end);
+}
+#else
+typedef int ei_fully_connected_f32_f32_is_not_on_32_bit;
+#endif
