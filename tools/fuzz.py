@@ -340,6 +340,7 @@ def operator_seeds() -> list[bytes]:
         test_conv_family_contracts,
         test_float_contracts,
         test_float_product_contracts,
+        test_plain_contracts,
     )
 
     seeds = []
@@ -349,6 +350,7 @@ def operator_seeds() -> list[bytes]:
         *test_conv_family_contracts.GOOD,
         *test_float_contracts.GOOD,
         *test_float_product_contracts.GOOD,
+        *test_plain_contracts.GOOD,
     ]
     for make in good:
         operation = make()

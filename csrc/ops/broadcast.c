@@ -6,25 +6,22 @@
 #include "ops/row_boxes.h"
 #include "ops/row_runs.h"
 
-/// Dim of `tensor` at an axis of y, shapes being aligned at their last axes.
-static int32_t aligned_dim(const ei_tensor_record *tensor, const ei_tensor_record *y,
-                           uint32_t axis) {
+int32_t ei_aligned_dim(const ei_tensor_record *tensor, const ei_tensor_record *y, uint32_t axis) {
     const uint32_t missing = (uint32_t)(y->rank - tensor->rank);
     return axis < missing ? 1 : tensor->dims[axis - missing];
 }
 
 static int follows(const ei_tensor_record *tensor, const ei_tensor_record *y) {
     for (uint32_t axis = 0; axis < ei_outer_axes(y); axis++) {
-        if (aligned_dim(tensor, y, axis) != y->dims[axis]) {
+        if (ei_aligned_dim(tensor, y, axis) != y->dims[axis]) {
             return 0;
         }
     }
     return tensor->rows == y->rows; // not so where ranks cut rows elsewhere
 }
 
-static ei_status check_operand(const ei_tensor_record *tensor, const char *what,
-                               const ei_tensor_record *y) {
-    EI_TRY(ei_check_same_dtype(tensor, what, y, "y"));
+ei_status ei_broadcast_check_shape(const ei_tensor_record *tensor, const char *what,
+                                   const ei_tensor_record *y) {
     EI_TRY(ei_check_rank(tensor, what, 0, y->rank));
     const uint32_t missing = (uint32_t)(y->rank - tensor->rank);
     for (uint32_t axis = 0; axis < tensor->rank; axis++) {
@@ -33,6 +30,12 @@ static ei_status check_operand(const ei_tensor_record *tensor, const char *what,
         }
     }
     return follows(tensor, y) ? EI_OK : ei_check_whole(tensor, what);
+}
+
+static ei_status check_operand(const ei_tensor_record *tensor, const char *what,
+                               const ei_tensor_record *y) {
+    EI_TRY(ei_check_same_dtype(tensor, what, y, "y"));
+    return ei_broadcast_check_shape(tensor, what, y);
 }
 
 ei_status ei_broadcast_check(const ei_node *node) {
@@ -45,7 +48,7 @@ ei_status ei_broadcast_check(const ei_node *node) {
         return ei_check_rank(y, "y", 0, a->rank > b->rank ? a->rank : b->rank);
     }
     for (uint32_t axis = 0; axis < y->rank; axis++) {
-        if (aligned_dim(a, y, axis) == 1 && aligned_dim(b, y, axis) == 1) {
+        if (ei_aligned_dim(a, y, axis) == 1 && ei_aligned_dim(b, y, axis) == 1) {
             EI_TRY(ei_check_dim(y, "y", axis, 1));
         }
     }
@@ -60,12 +63,12 @@ ei_row_range ei_broadcast_input_rows(const ei_node *node, uint32_t i, uint32_t b
     return ei_input_rows_all(node, i);
 }
 
-static ei_broadcast_operand make_operand(const ei_view *view, const ei_tensor_record *y) {
+ei_broadcast_operand ei_broadcast_operand_of(const ei_view *view, const ei_tensor_record *y) {
     ei_broadcast_operand operand = {.rows = ei_view_rows(view),
                                     .follows = follows(view->tensor, y)};
     uint32_t stride = 1;
     for (uint32_t axis = y->rank; axis-- > 0;) {
-        const uint32_t dim = (uint32_t)aligned_dim(view->tensor, y, axis);
+        const uint32_t dim = (uint32_t)ei_aligned_dim(view->tensor, y, axis);
         operand.strides[axis] = dim == 1 ? 0 : stride;
         stride *= dim;
     }
@@ -115,8 +118,8 @@ void ei_broadcast_begin(ei_broadcast *walk, const ei_bound_node *node, uint32_t 
     const ei_view *b = ei_input_view(node, 1);
     const ei_view *out = ei_output_view(node, 0);
     const ei_tensor_record *y = out->tensor;
-    walk->a = make_operand(a, y);
-    walk->b = make_operand(b, y);
+    walk->a = ei_broadcast_operand_of(a, y);
+    walk->b = ei_broadcast_operand_of(b, y);
     walk->y = ei_view_rows(out);
     walk->shape = y;
     walk->element_bytes = ei_dtype_bytes(y->dtype);
@@ -146,20 +149,23 @@ void ei_broadcast_begin(ei_broadcast *walk, const ei_bound_node *node, uint32_t 
     }
 }
 
-/// The element of an operand that the first element of row `row`, line `line` of y reads.
-static const uint8_t *operand_at(const ei_broadcast *walk, const ei_broadcast_operand *operand) {
-    const ei_tensor_record *y = walk->shape;
-    size_t offset = (size_t)walk->line * operand->strides[walk->line_axis];
+const uint8_t *ei_broadcast_at(const ei_broadcast_operand *operand, const ei_tensor_record *y,
+                               uint32_t row, size_t offset, size_t element_bytes) {
     if (operand->follows) {
-        return ei_row(&operand->rows, walk->row) + offset * walk->element_bytes;
+        return ei_row(&operand->rows, row) + offset * element_bytes;
     }
-    uint32_t rest = walk->row;
     for (uint32_t axis = ei_outer_axes(y); axis-- > 0;) {
         const uint32_t dim = (uint32_t)y->dims[axis];
-        offset += (size_t)(rest % dim) * operand->strides[axis];
-        rest /= dim;
+        offset += (size_t)(row % dim) * operand->strides[axis];
+        row /= dim;
     }
-    return operand->rows.base + offset * walk->element_bytes;
+    return operand->rows.base + offset * element_bytes;
+}
+
+/// The element of an operand that the first element of row `row`, line `line` of y reads.
+static const uint8_t *operand_at(const ei_broadcast *walk, const ei_broadcast_operand *operand) {
+    const size_t offset = (size_t)walk->line * operand->strides[walk->line_axis];
+    return ei_broadcast_at(operand, walk->shape, walk->row, offset, walk->element_bytes);
 }
 
 /// `line` again and again.

@@ -23,6 +23,17 @@ typedef struct ei_broadcast_operand {
     uint32_t strides[EI_MAX_RANK]; // for each axis of y, in elements; 0 where it is repeated
 } ei_broadcast_operand;
 
+// --- one operand by itself, for ops/lines.h
+/// Dim of `tensor` at an axis of y, shapes being aligned at their last axes.
+int32_t ei_aligned_dim(const ei_tensor_record *tensor, const ei_tensor_record *y, uint32_t axis);
+/// Checks that `tensor` broadcasts to y, and that it is whole unless row r of y reads just row r of it.
+ei_status ei_broadcast_check_shape(const ei_tensor_record *tensor, const char *what,
+                                   const ei_tensor_record *y);
+ei_broadcast_operand ei_broadcast_operand_of(const ei_view *view, const ei_tensor_record *y);
+/// The element, `offset` elements on, that the first one of row `row` of y reads.
+const uint8_t *ei_broadcast_at(const ei_broadcast_operand *operand, const ei_tensor_record *y,
+                               uint32_t row, size_t offset, size_t element_bytes);
+
 /// What an operand that repeats along the lines of a row is copied to, so that a run has many lines.
 #define EI_REPEAT_BYTES 2048
 

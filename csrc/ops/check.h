@@ -24,6 +24,7 @@
 #define EI_DTYPE_BIT(dtype) (1u << (dtype))
 #define EI_DTYPES_S8_S16    (EI_DTYPE_BIT(EI_INT8) | EI_DTYPE_BIT(EI_INT16))
 #define EI_DTYPES_ANY       0xfeu
+#define EI_DTYPES_INTEGER   (EI_DTYPES_ANY & ~EI_DTYPE_BIT(EI_FLOAT32)) // bool too
 
 /// Elements and bytes of the whole tensor (not of its ring).
 uint32_t ei_tensor_elements(const ei_tensor_record *tensor);

@@ -19,6 +19,7 @@ from edgeinfer.convert.lower import (
     indexing,
     matmul,
     movement,
+    plain,
     pooling,
     prelu,
     reduction,
@@ -35,6 +36,7 @@ HANDLERS: dict[str, Callable[[Node, Lowering], None]] = {
     **indexing.HANDLERS,
     **matmul.HANDLERS,
     **movement.HANDLERS,
+    **plain.HANDLERS,
     **pooling.HANDLERS,
     **prelu.HANDLERS,
     **reduction.HANDLERS,
@@ -49,6 +51,7 @@ FLOAT_HANDLERS: dict[str, Callable[[Node, Lowering], None]] = {
     **float_products.HANDLERS,
     **float_reduction.HANDLERS,
     **float_resize.HANDLERS,
+    **plain.FLOAT_HANDLERS,
 }
 """What lowers an operator that computes in float32: all tensors of its node are plain float32, but
 for indices, conditions and the like."""
@@ -115,6 +118,8 @@ def _lower_node(node: Node, lowering: Lowering) -> None:
         with np.errstate(over="ignore", invalid="ignore"):  # handlers refuse what is not finite
             if float_nodes.is_float(node):
                 _lower_float(node, lowering)
+            elif plain.is_plain(node):
+                plain.PLAIN_HANDLERS[node.op](node, lowering)
             elif node.op in HANDLERS:
                 HANDLERS[node.op](node, lowering)
             else:

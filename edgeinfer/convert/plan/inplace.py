@@ -49,6 +49,8 @@ IN_PLACE = frozenset(
         "unary_f32",
         "softmax_f32",
         "layer_norm_f32",
+        "unary_int",
+        "cumsum",
     }
 )
 """Operators whose output may lie in the bytes of an input: those with `in_place` in csrc/ops.

@@ -33,6 +33,12 @@ _ROW_BY_ROW = frozenset(
         "unary_f32",
         "softmax_f32",
         "layer_norm_f32",
+        "cast",
+        "unary_int",
+        "classify_f32",
+        "cumsum",
+        "top_k",
+        "gather_elements",
     }
 )
 
