@@ -198,6 +198,8 @@ BIG = [
     pytest.param(big_window((2, 2), (1, 1)), 1, 20000, 3, id="a pixel beyond patches"),
     pytest.param(big_window((5, 5), (3, 3), pad=1), 1, 150, 150, id="blocks of channels"),
     pytest.param(big_window((7, 7), (3, 3), pad=1), 1, 20, 80, id="narrow"),
+    pytest.param(big_window((5, 14), (3, 3), 2, pad=1), 1, 500, 40, id="kernel rows in turns"),
+    pytest.param(big_window((6, 7), (3, 3), pad=1), 1, 600, 70, id="narrow, in turns"),
     pytest.param(big_window((7, 7), (1, 1)), 1, 2000, 100, id="rows in a tile"),
     pytest.param(
         Window(3, (5, 6), (2, 4), (1, 1), (1, 1), ((0, 0), (1, 3))), 1, 9, 40, id="three images"

@@ -7,10 +7,13 @@
 // before those of the next block do.
 #include "kernels/conv2d_f32_f32/conv2d_f32_f32_runs.h"
 
+#include <math.h>
+
 enum {
     BLOCK_BYTES = 512 * 1024, // of weights
     LEAST_TILES = 4,          // of a block, so that tiles for few pixels have their width
     SEGMENTS = 512,
+    FULL_RUN = 14, // pixels of the largest register tile
     PATCH_FLOATS = 14 * 1024,
 };
 
@@ -93,21 +96,34 @@ static void copy_columns(const ei_run *run, float *to, const float *line, int64_
     memset(to + (size_t)inside * pixel, 0, (size_t)(count - before - inside) * pixel * sizeof *to);
 }
 
-/// Output columns [first, first + count), through a patch that holds them.
-static void multiply_patch(ei_run *run, uint32_t row, int64_t first, int64_t count) {
+/// Output columns [first, first + count), through a patch that holds `lines` kernel rows of them; y holds
+/// the sums between one patch and the next.
+static void multiply_patch(ei_run *run, uint32_t row, int64_t first, int64_t count, int32_t lines) {
     const ei_window *w = &run->args->window;
     const int64_t columns = input_columns(w, count);
-    float *line = run->patch;
-    for (int32_t ky = 0; ky < w->kernel_h; ky++) {
-        copy_columns(run, line, input_line(run, row, ky), first * w->stride_w - w->pad_left,
-                     columns);
-        add_segments(run, ky, line, run->in_count);
-        line += (size_t)columns * run->in_count;
+    const size_t line_segments = run->gemm.segment_count / (size_t)w->kernel_h;
+    const size_t line_weights = (size_t)w->kernel_w * run->in_count * EI_TILE_CHANNELS;
+    ei_packed_gemm_f32 gemm = run->gemm;
+    gemm.pixel_step = (size_t)w->stride_w * run->in_count;
+    gemm.pixels = (size_t)count;
+    gemm.y = output(run, row, first);
+    for (int32_t begin = 0; begin < w->kernel_h; begin += lines) {
+        const int32_t end = w->kernel_h - begin < lines ? w->kernel_h : begin + lines;
+        float *line = run->patch;
+        for (int32_t ky = begin; ky < end; ky++) {
+            copy_columns(run, line, input_line(run, row, ky), first * w->stride_w - w->pad_left,
+                         columns);
+            add_segments(run, ky - begin, line, run->in_count);
+            line += (size_t)columns * run->in_count;
+        }
+        const size_t skipped = (size_t)begin * line_weights * ei_weight_bytes(gemm.half);
+        gemm.segment_count = (size_t)(end - begin) * line_segments;
+        gemm.weights = (const uint8_t *)run->gemm.weights + skipped;
+        gemm.bounds = end == w->kernel_h ? run->gemm.bounds : (ei_bounds_f32){-INFINITY, INFINITY};
+        gemm.bias = begin == 0 ? run->gemm.bias : NULL;
+        gemm.resumes = begin > 0;
+        run->multiply(&gemm);
     }
-    run->gemm.pixel_step = (size_t)w->stride_w * run->in_count;
-    run->gemm.pixels = (size_t)count;
-    run->gemm.y = output(run, row, first);
-    run->multiply(&run->gemm);
 }
 
 /// One output pixel whose window no patch holds: a segment for every tap.
@@ -143,12 +159,17 @@ static void multiply_padded(ei_run *run, uint32_t row) {
         }
         return;
     }
-    // Runs of about one length.
-    const int64_t longest = (most - taps) / w->stride_w + 1;
+    // Runs of about one length. Where they would be short, patches of fewer kernel rows hold more.
+    int32_t lines = w->kernel_h;
+    int64_t longest = (most - taps) / w->stride_w + 1;
+    while (lines > 1 && longest < w->out_w && longest < FULL_RUN) {
+        lines = (lines + 1) / 2;
+        longest = (PATCH_FLOATS / ((int64_t)run->in_count * lines) - taps) / w->stride_w + 1;
+    }
     const int64_t runs = (w->out_w + longest - 1) / longest;
     for (int64_t i = 0; i < runs; i++) {
         const int64_t first = w->out_w * i / runs;
-        multiply_patch(run, row, first, w->out_w * (i + 1) / runs - first);
+        multiply_patch(run, row, first, w->out_w * (i + 1) / runs - first, lines);
     }
 }
 
@@ -216,6 +237,7 @@ void ei_conv2d_f32_runs(const ei_conv2d_f32_args *args, int half, ei_packed_gemm
     const size_t fit = BLOCK_BYTES / (tile * ei_weight_bytes(half));
     const size_t block = (fit < LEAST_TILES ? LEAST_TILES : fit) * EI_TILE_CHANNELS;
     ei_run run;
+    ei_weights_ahead ahead = {NULL, NULL};
     run.args = args;
     run.multiply = gemm;
     run.in_count = group_in;
@@ -224,6 +246,7 @@ void ei_conv2d_f32_runs(const ei_conv2d_f32_args *args, int half, ei_packed_gemm
                                     .length = one_segment(args) ? (size_t)w->kernel_w * group_in
                                                                 : group_in,
                                     .half = half,
+                                    .ahead = &ahead,
                                     .k_step = EI_TILE_CHANNELS,
                                     .tile_step = tile,
                                     .y_step = args->y_step,
@@ -237,6 +260,10 @@ void ei_conv2d_f32_runs(const ei_conv2d_f32_args *args, int half, ei_packed_gemm
             run.gemm.weights =
                 (const uint8_t *)args->weights + first * tile * ei_weight_bytes(half);
             run.gemm.bias = args->bias + first * EI_TILE_CHANNELS;
+            const size_t after = group_out - o - run.gemm.channels;
+            const size_t bytes = tile / EI_TILE_CHANNELS * ei_weight_bytes(half);
+            ahead.at = (const uint8_t *)run.gemm.weights + run.gemm.channels * bytes;
+            ahead.end = ahead.at + (after < block ? after : block) * bytes;
             multiply_rows(&run, begin, end);
         }
     }

@@ -14,6 +14,11 @@ void ei_fully_connected_f32_runs(const ei_fully_connected_f32_args *args, int ha
     const size_t fit = BLOCK_BYTES / (tile * ei_weight_bytes(half));
     const size_t block = (fit < LEAST_TILES ? LEAST_TILES : fit) * EI_TILE_CHANNELS;
     for (size_t n = 0; n < args->n; n += block) {
+        const size_t bytes = args->k * ei_weight_bytes(half); // of a channel
+        const size_t channels = least(block, args->n - n);
+        const uint8_t *weights = (const uint8_t *)args->weights + n * bytes;
+        const uint8_t *next = weights + channels * bytes;
+        ei_weights_ahead ahead = {next, next + least(block, args->n - n - channels) * bytes};
         for (uint32_t row = begin; row < end;) {
             const size_t rows = least(end - row, least(args->x.ring - row % args->x.ring,
                                                        args->y.ring - row % args->y.ring));
@@ -23,15 +28,15 @@ void ei_fully_connected_f32_runs(const ei_fully_connected_f32_args *args, int ha
                                             .length = args->k,
                                             .pixel_step = args->k,
                                             .pixels = rows * args->vectors,
-                                            .weights = (const uint8_t *)args->weights +
-                                                       n * args->k * ei_weight_bytes(half),
+                                            .weights = weights,
                                             .half = half,
+                                            .ahead = &ahead,
                                             .k_step = EI_TILE_CHANNELS,
                                             .tile_step = tile,
                                             .bias = args->bias + n,
                                             .y = (float *)(void *)ei_row(&args->y, row) + n,
                                             .y_step = args->y_step,
-                                            .channels = least(block, args->n - n),
+                                            .channels = channels,
                                             .bounds = args->bounds};
             gemm(&run);
             row += (uint32_t)rows;

@@ -11,6 +11,12 @@
 
 #include "kernels/float_tile.h"
 
+/// Weights that are read next, brought closer meanwhile: a hint, of which results never depend. `at` moves
+/// on to `end`.
+typedef struct ei_weights_ahead {
+    const uint8_t *at, *end;
+} ei_weights_ahead;
+
 typedef struct ei_packed_gemm_f32 {
     const float *const *segments; // where the first pixel's values of a segment begin
     size_t segment_count;
@@ -26,7 +32,8 @@ typedef struct ei_packed_gemm_f32 {
     size_t y_step;     // floats from a pixel of y to the next
     size_t channels;   // 1 and up; weights and bias have whole tiles of them
     ei_bounds_f32 bounds;
-    int resumes; // start from what y holds, which has no bounds yet; bias is NULL
+    ei_weights_ahead *ahead; // or NULL
+    int resumes;             // start from what y holds, which has no bounds yet; bias is NULL
 } ei_packed_gemm_f32;
 
 typedef void (*ei_packed_gemm_f32_fn)(const ei_packed_gemm_f32 *gemm);

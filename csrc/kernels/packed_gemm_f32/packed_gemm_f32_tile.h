@@ -14,6 +14,7 @@
 #include "kernels/packed_gemm_f32/packed_gemm_f32.h"
 #include "kernels/packed_gemm_f32/packed_gemm_f32_vector.h"
 
+enum { EI_LINE_BYTES = 64 };
 enum { EI_TILE_MOST_ROWS = 14, EI_TILE_MOST_VECTORS = 16, EI_TILE_MOST_SUMS = 14 * 32 };
 
 /// Keeps the compiler from giving every pixel a pointer of its own, for which it lacks registers.
@@ -88,6 +89,15 @@ EI_ALWAYS_INLINE void ei_gemm_tile(const ei_packed_gemm_f32 *gemm, size_t pixel,
     const uint8_t *w0 = (const uint8_t *)gemm->weights + first * tile_step;
     const uint8_t *w4 = w0 + 4 * tile_step;
     const size_t k_step = gemm->k_step * size;
+    // A line of what comes next for each k; of nothing new where it is all there.
+    ei_weights_ahead *ahead = gemm->ahead;
+    const uint8_t *next = w0;
+    size_t next_step = 0;
+    if (ahead != NULL && ahead->at < ahead->end) {
+        next = ahead->at;
+        next_step = EI_LINE_BYTES;
+        ahead->at += gemm->segment_count * gemm->length * EI_LINE_BYTES;
+    }
     for (size_t s = 0; s < gemm->segment_count; s++) {
         const float *a0 = gemm->segments[s] + pixel * step;
         const float *a3 = a0 + 3 * step;
@@ -125,6 +135,10 @@ EI_ALWAYS_INLINE void ei_gemm_tile(const ei_packed_gemm_f32 *gemm, size_t pixel,
             }
             if (rows > 12) {
                 EI_OPAQUE(a12);
+            }
+            if (rows > 1) {
+                __builtin_prefetch(next, 0, 2);
+                next += next_step;
             }
             w0 += k_step, w4 += k_step;
             EI_OPAQUE(w0);
