@@ -2,11 +2,11 @@
 
     python tools/bench_peers.py kws.tflite resnet50 --json results.json --plot results.svg
 
-`resnet50` and `mobilenet_v2_onnx` are built on the spot (tools/reference_models.py). LiteRT runs a
-.tflite model, onnxruntime an .onnx one (for a .tflite model the .onnx of the same name beside it),
-OpenVINO both, ncnn the .param of the same name: built models get one (tools/ncnn_model.py), for
-others ncnn has no quantised form. A runtime that is missing, or that refuses a model, is left out,
-and a line says why.
+`resnet50` and `mobilenet_v2_onnx` are built on the spot (tools/reference_models.py): quantised,
+and with `_float` behind the name in float32. LiteRT runs a .tflite model, onnxruntime an .onnx one
+(for a .tflite model the .onnx of the same name beside it), OpenVINO both, ncnn the .param of the
+same name: built models get one (tools/ncnn_model.py), for others ncnn has no quantised form. A
+runtime that is missing, or that refuses a model, is left out, and a line says why.
 
 Clocks differ from moment to moment and from machine to machine, ratios much less: runtimes take
 turns of a few milliseconds, a ratio is made of neighbouring turns, and what is printed is the
@@ -15,7 +15,8 @@ during which another process had the core do not count.
 
 edgeinfer's time is that of ei_session_run, called through cffi on the session's own buffers; the
 peers' that of their cheapest call (tools/peers.py). The peak is what the core's int8 instruction
-can do, measured in turn as well (tools/peak_int8.c, which needs a C compiler). Loading and memory:
+can do, or its fused multiply-add where a model computes in float32, measured in turn as well
+(tools/peak_int8.c, which needs a C compiler). Loading and memory:
 tools/load_cost.py.
 """
 
@@ -55,7 +56,9 @@ from tools.compare import Difference, compare, differences_of, random_feeds  # n
 from tools.peers import PEERS, Ncnn, Peer  # noqa: E402
 from tools.plot_peers import plot_results  # noqa: E402
 from tools.reference_models import (  # noqa: E402
+    FLOAT_MODELS,
     REFERENCE_MODELS,
+    build_float_file,
     build_ncnn_model,
     build_reference_model,
     random_images,
@@ -66,6 +69,7 @@ _ATTEMPTS = 8
 _COMPARED_INPUTS = 4
 _SINGLE_RUNS = 2000
 _SINGLE_RUN_SECONDS = 1.0
+_FLOAT_PRODUCTS = ("conv2d_f32", "fully_connected_f32", "batch_matmul_f32")
 _EXTRA_BYTES = 1 << 20  # what edgeinfer may take beside the file and the plan
 
 
@@ -108,6 +112,8 @@ class Result:
 
 def find_model(model: str, cache: Path) -> Path:
     """The file of a name or path given on the command line."""
+    if model in FLOAT_MODELS:
+        return build_float_file(model, cache)
     if model not in REFERENCE_MODELS:
         return Path(model)
     if _is_installed("ncnn"):
@@ -147,16 +153,17 @@ def load_peers(path: Path, feed: list[np.ndarray], threads: int) -> dict[str, Pe
     return peers
 
 
-def measure(
-    path: Path, args: argparse.Namespace, folder: Path, peak: Callable[[], float] | None
-) -> Result:
+def measure(path: Path, args: argparse.Namespace, folder: Path, peaks: Peaks | None) -> Result:
     """Time one model."""
     edge = folder / f"{path.stem}.edge"
     convert(path).save(edge)
     model = edgeinfer.load(edge, tier=args.tier, threads=args.threads)
     feed, *others = _feeds(path, model)
     peers = load_peers(path, feed, args.threads)
-    macs = count_macs(read_model(edge.read_bytes()).programs[0])
+    program = read_model(edge.read_bytes()).programs[0]
+    macs = count_macs(program)
+    in_float = any(node.operator in _FLOAT_PRODUCTS for node in program.nodes)
+    peak = None if peaks is None else peaks.of_floats if in_float else peaks.of_integers
     result = Result(path.stem, model.tier, args.threads, macs / 1e6)
     for name, peer in peers.items():
         result.differences[name] = _difference(model, peer, others, edge.read_bytes())
@@ -167,10 +174,10 @@ def measure(
     run = partial(lib().ei_session_run, session._session, ffi.NULL, ffi.NULL)
     check(run())
     turns: list[Callable[[], object]] = [run, *(p.invoke for p in peers.values())]
-    times, peaks = _in_turn(turns, peak, args.seconds)
-    if peaks:
-        result.peak_gmacs = float(np.median(peaks))
-        shares = result.mmac * 1e3 / np.multiply(times[0], peaks)
+    times, reached = _in_turn(turns, peak, args.seconds)
+    if reached:
+        result.peak_gmacs = float(np.median(reached))
+        shares = result.mmac * 1e3 / np.multiply(times[0], reached)
         result.share_of_peak = float(np.median(shares)) / args.threads
     result.p50_us = float(np.median(times[0]))
     result.p99_us = float(np.percentile(_single_runs(run), 99))
@@ -184,7 +191,7 @@ def measure(
 
 def _feeds(path: Path, model: edgeinfer.Model) -> list[list[np.ndarray]]:
     """Inputs: one to time with, others to compare results on."""
-    if path.stem in REFERENCE_MODELS:  # what they were calibrated for
+    if path.stem in (*REFERENCE_MODELS, *FLOAT_MODELS):  # what they were calibrated for
         return [[image] for image in random_images(1 + _COMPARED_INPUTS, seed=77)]
     return list(random_feeds(model.inputs, 1 + _COMPARED_INPUTS, seed=0))
 
@@ -297,8 +304,16 @@ def _load_costs(
     return costs
 
 
-def build_peak(folder: Path) -> Callable[[], float] | None:
-    """A function that measures GMAC/s of the int8 instruction on this core.
+@dataclass
+class Peaks:
+    """Functions that measure GMAC/s of this core: of its int8 instruction, and in float32."""
+
+    of_integers: Callable[[], float]
+    of_floats: Callable[[], float]
+
+
+def build_peak(folder: Path) -> Peaks | None:
+    """What this core can do.
 
     None without a compiler or on CPUs that tools/peak_int8.c does not know.
     """
@@ -309,9 +324,10 @@ def build_peak(folder: Path) -> Callable[[], float] | None:
     command = [compiler, "-O2", "-shared", "-fPIC", str(ROOT / "tools" / "peak_int8.c")]
     if subprocess.run([*command, "-o", str(library)], capture_output=True).returncode:
         return None
-    peak = ctypes.CDLL(str(library)).peak_gmacs
-    peak.restype = ctypes.c_double
-    return peak if peak() > 0 else None
+    functions = ctypes.CDLL(str(library))
+    peaks = Peaks(functions.peak_gmacs, functions.peak_float_gmacs)
+    functions.peak_gmacs.restype = functions.peak_float_gmacs.restype = ctypes.c_double
+    return peaks if peaks.of_integers() > 0 and peaks.of_floats() > 0 else None
 
 
 def print_results(results: list[Result]) -> None:
@@ -369,7 +385,7 @@ def main() -> None:
         "models",
         nargs="+",
         metavar="MODEL",
-        help=f".tflite or .onnx file, or one of {', '.join(REFERENCE_MODELS)}",
+        help=f".tflite or .onnx file, or one of {', '.join([*REFERENCE_MODELS, *FLOAT_MODELS])}",
     )
     parser.add_argument("--tier", help="kernel tier; default: the fastest")
     parser.add_argument("--threads", type=positive_int, default=1, help="of every runtime")
@@ -397,11 +413,11 @@ def main() -> None:
         os.sched_setaffinity(0, set(cores[max(first, 0) :][: args.threads]))
     results = []
     with tempfile.TemporaryDirectory() as temporary:
-        peak = build_peak(Path(temporary))
+        peaks = build_peak(Path(temporary))
         for model in args.models:
             path = find_model(model, args.cache or Path(temporary))
             try:
-                results.append(measure(path, args, Path(temporary), peak))
+                results.append(measure(path, args, Path(temporary), peaks))
             except (EdgeInferError, OSError) as error:
                 raise SystemExit(f"bench_peers: {model}: {error}") from error
     print_results(results)

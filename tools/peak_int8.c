@@ -1,5 +1,6 @@
-// Prints how many int8 multiplications with accumulation this core does per nanosecond (GMAC/s) when
-// nothing but registers is involved: the ceiling of every kernel. Built and run by bench_peers.py.
+// Prints how many multiplications with accumulation, of int8 and of float32, this core does per
+// nanosecond (GMAC/s) when nothing but registers is involved: the ceiling of every kernel. Built and run
+// by bench_peers.py.
 #define _POSIX_C_SOURCE 200809L
 
 #include <immintrin.h>
@@ -48,7 +49,34 @@ __attribute__((target("avx2"))) static void run_avxvnni(void) {
     }
 }
 
+// Fused multiply-adds of zeros, which no CPU is slower or faster with.
+__attribute__((target("avx512f"))) static void run_fma_zmm(void) {
+    __asm__ volatile("vzeroall" ::: CLOBBERED);
+    for (int i = 0; i < ROUNDS; i++) {
+        __asm__ volatile(TWELVE("vfmadd231ps", "zmm")::: CLOBBERED);
+    }
+}
+
+__attribute__((target("avx2,fma"))) static void run_fma_ymm(void) {
+    __asm__ volatile("vzeroall" ::: CLOBBERED);
+    for (int i = 0; i < ROUNDS; i++) {
+        __asm__ volatile(TWELVE("vfmadd231ps", "ymm")::: CLOBBERED);
+    }
+}
+
+static double gmacs(void (*run)(void), int macs) {
+    double best = 1e9;
+    for (int i = 0; i < REPEATS; i++) {
+        const double start = seconds();
+        run();
+        const double taken = seconds() - start;
+        best = taken < best ? taken : best;
+    }
+    return 1e-9 * CHAINS * ROUNDS * macs / best;
+}
+
 double peak_gmacs(void);
+double peak_float_gmacs(void);
 
 /// GMAC/s of this core now, in two milliseconds; 0 on a CPU without AVX2.
 double peak_gmacs(void) {
@@ -67,17 +95,20 @@ double peak_gmacs(void) {
     } else {
         return 0;
     }
-    double best = 1e9;
-    for (int i = 0; i < REPEATS; i++) {
-        const double start = seconds();
-        run();
-        const double taken = seconds() - start;
-        best = taken < best ? taken : best;
+    return gmacs(run, macs);
+}
+
+/// The same of float32; 0 on a CPU without AVX2 and FMA.
+double peak_float_gmacs(void) {
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f")) {
+        return gmacs(run_fma_zmm, 16);
     }
-    return 1e-9 * CHAINS * ROUNDS * macs / best;
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? gmacs(run_fma_ymm, 8)
+                                                                           : 0;
 }
 
 int main(void) {
-    printf("%.1f\n", peak_gmacs());
+    printf("int8 %.1f, float32 %.1f\n", peak_gmacs(), peak_float_gmacs());
     return 0;
 }

@@ -129,6 +129,8 @@ def mobilenet_v2(seed: int) -> tuple[_Network, str]:
 
 
 REFERENCE_MODELS = {"resnet50": resnet50, "mobilenet_v2_onnx": mobilenet_v2}
+FLOAT_MODELS = {f"{name}_float": name for name in REFERENCE_MODELS}
+"""The same in float32."""
 
 
 def random_images(count: int, seed: int) -> Iterator[np.ndarray]:
@@ -196,6 +198,20 @@ def build_reference_model(name: str, folder: Path, seed: int = 0) -> Path:
             extra_options={"WeightSymmetric": True},
         )
         os.replace(made, target)
+    return target
+
+
+def build_float_file(name: str, folder: Path, seed: int = 0) -> Path:
+    """One of `FLOAT_MODELS` as folder/<name>.onnx; made where it is not there yet."""
+    import onnx
+
+    target = folder / f"{name}.onnx"
+    if not target.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as work:
+            made = Path(work) / target.name
+            onnx.save(build_float_model(FLOAT_MODELS[name], seed), made)
+            os.replace(made, target)
     return target
 
 

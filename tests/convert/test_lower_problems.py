@@ -9,8 +9,7 @@ import pytest
 
 from edgeinfer.convert import check, convert
 from edgeinfer.convert.graph import Graph, Problem, Quantization, Tensor
-from edgeinfer.convert.lower import lower_graph
-from edgeinfer.convert.lower import plain
+from edgeinfer.convert.lower import lower_graph, plain
 from edgeinfer.convert.lower.lower_graph import HANDLERS, lower
 from edgeinfer.convert.lower.lowering import Lowering, Refused
 from edgeinfer.errors import ConversionError

@@ -1,10 +1,12 @@
 // The tier's register tiles over runs of pixels.
 #include "kernels/conv2d_f32_f32/conv2d_f32_f32_runs.h"
 
+static const ei_conv2d_f32_tier tier = {.gemm = ei_packed_gemm_f32_avx512vnni, .pairs_rows = 1};
+
 void ei_conv2d_f32_f32_avx512vnni(const ei_conv2d_f32_args *args, uint32_t begin, uint32_t end) {
-    ei_conv2d_f32_runs(args, 0, ei_packed_gemm_f32_avx512vnni, begin, end);
+    ei_conv2d_f32_runs(args, 0, tier, begin, end);
 }
 
 void ei_conv2d_f32_f16_avx512vnni(const ei_conv2d_f32_args *args, uint32_t begin, uint32_t end) {
-    ei_conv2d_f32_runs(args, 1, ei_packed_gemm_f32_avx512vnni, begin, end);
+    ei_conv2d_f32_runs(args, 1, tier, begin, end);
 }

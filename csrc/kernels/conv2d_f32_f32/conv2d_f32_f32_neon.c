@@ -2,12 +2,14 @@
 #if defined(__aarch64__)
 #include "kernels/conv2d_f32_f32/conv2d_f32_f32_runs.h"
 
+static const ei_conv2d_f32_tier tier = {.gemm = ei_packed_gemm_f32_neon, .pairs_rows = 0};
+
 void ei_conv2d_f32_f32_neon(const ei_conv2d_f32_args *args, uint32_t begin, uint32_t end) {
-    ei_conv2d_f32_runs(args, 0, ei_packed_gemm_f32_neon, begin, end);
+    ei_conv2d_f32_runs(args, 0, tier, begin, end);
 }
 
 void ei_conv2d_f32_f16_neon(const ei_conv2d_f32_args *args, uint32_t begin, uint32_t end) {
-    ei_conv2d_f32_runs(args, 1, ei_packed_gemm_f32_neon, begin, end);
+    ei_conv2d_f32_runs(args, 1, tier, begin, end);
 }
 #else
 typedef int ei_conv2d_f32_f32_is_not_on_32_bit;

@@ -11,7 +11,9 @@
 
 enum {
     BLOCK_BYTES = 512 * 1024, // of weights
-    LEAST_TILES = 4,          // of a block, so that tiles for few pixels have their width
+    // Tiles of a block at least: what is multiplied at once for few pixels, or for a full run.
+    LEAST_TILES = 4,
+    LEAST_TILES_OF_PAIRS = 2,
     SEGMENTS = 512,
     FULL_RUN = 14, // pixels of the largest register tile
     PATCH_FLOATS = 14 * 1024,
@@ -21,6 +23,7 @@ typedef struct ei_run {
     const ei_conv2d_f32_args *args;
     ei_packed_gemm_f32 gemm;
     ei_packed_gemm_f32_fn multiply;
+    int pairs_rows;
     size_t in_first, in_count; // input channels of the group
     size_t out_first;          // first output channel of the block
     const float *segments[SEGMENTS];
@@ -96,26 +99,32 @@ static void copy_columns(const ei_run *run, float *to, const float *line, int64_
     memset(to + (size_t)inside * pixel, 0, (size_t)(count - before - inside) * pixel * sizeof *to);
 }
 
-/// Output columns [first, first + count), through a patch that holds `lines` kernel rows of them; y holds
-/// the sums between one patch and the next.
-static void multiply_patch(ei_run *run, uint32_t row, int64_t first, int64_t count, int32_t lines) {
+/// Output columns [first, first + count) of `rows` rows, through a patch that holds `lines` kernel rows of
+/// them; y holds the sums between one patch and the next.
+static void multiply_patch(ei_run *run, uint32_t row, uint32_t rows, int64_t first, int64_t count,
+                           int32_t lines) {
     const ei_window *w = &run->args->window;
     const int64_t columns = input_columns(w, count);
     const size_t line_segments = run->gemm.segment_count / (size_t)w->kernel_h;
     const size_t line_weights = (size_t)w->kernel_w * run->in_count * EI_TILE_CHANNELS;
     ei_packed_gemm_f32 gemm = run->gemm;
     gemm.pixel_step = (size_t)w->stride_w * run->in_count;
-    gemm.pixels = (size_t)count;
+    gemm.pixels = (size_t)count * rows;
     gemm.y = output(run, row, first);
     for (int32_t begin = 0; begin < w->kernel_h; begin += lines) {
         const int32_t end = w->kernel_h - begin < lines ? w->kernel_h : begin + lines;
         float *line = run->patch;
-        for (int32_t ky = begin; ky < end; ky++) {
-            copy_columns(run, line, input_line(run, row, ky), first * w->stride_w - w->pad_left,
-                         columns);
-            add_segments(run, ky - begin, line, run->in_count);
-            line += (size_t)columns * run->in_count;
+        for (uint32_t i = 0; i < rows; i++) {
+            for (int32_t ky = begin; ky < end; ky++) {
+                copy_columns(run, line, input_line(run, row + i, ky),
+                             first * w->stride_w - w->pad_left, columns);
+                if (i == 0) {
+                    add_segments(run, ky - begin, line, run->in_count);
+                }
+                line += (size_t)columns * run->in_count;
+            }
         }
+        gemm.row_step = rows == 1 ? 0 : (size_t)(end - begin) * (size_t)columns * run->in_count;
         const size_t skipped = (size_t)begin * line_weights * ei_weight_bytes(gemm.half);
         gemm.segment_count = (size_t)(end - begin) * line_segments;
         gemm.weights = (const uint8_t *)run->gemm.weights + skipped;
@@ -148,7 +157,20 @@ static void multiply_taps(ei_run *run, uint32_t row, int64_t column) {
     run->multiply(&gemm);
 }
 
-static void multiply_padded(ei_run *run, uint32_t row) {
+/// Rows from `row` on that lie one behind another, at most to `end`.
+static uint32_t contiguous_rows(const ei_rows *rows, uint32_t row, uint32_t end) {
+    const uint32_t left = rows->ring - row % rows->ring;
+    return left < end - row ? left : end - row;
+}
+
+/// Whether two rows of outputs fill a register tile, and patches hold a kernel row of both.
+static int pairs_rows(const ei_conv2d_f32_args *args) {
+    const ei_window *w = &args->window;
+    const int64_t line = input_columns(w, w->out_w) * (w->in_c / args->groups);
+    return 2 * w->out_w == FULL_RUN && 2 * line <= PATCH_FLOATS;
+}
+
+static void multiply_padded(ei_run *run, uint32_t row, uint32_t rows) {
     const ei_window *w = &run->args->window;
     const int64_t column = (int64_t)run->in_count * w->kernel_h; // floats of a patch's
     const int64_t most = PATCH_FLOATS / column;
@@ -161,6 +183,12 @@ static void multiply_padded(ei_run *run, uint32_t row) {
     }
     // Runs of about one length. Where they would be short, patches of fewer kernel rows hold more.
     int32_t lines = w->kernel_h;
+    if (rows > 1) {
+        const int64_t line = input_columns(w, w->out_w) * (int64_t)run->in_count;
+        const int64_t fit = PATCH_FLOATS / (line * rows);
+        multiply_patch(run, row, rows, 0, w->out_w, fit < lines ? (int32_t)fit : lines);
+        return;
+    }
     int64_t longest = (most - taps) / w->stride_w + 1;
     while (lines > 1 && longest < w->out_w && longest < FULL_RUN) {
         lines = (lines + 1) / 2;
@@ -169,7 +197,7 @@ static void multiply_padded(ei_run *run, uint32_t row) {
     const int64_t runs = (w->out_w + longest - 1) / longest;
     for (int64_t i = 0; i < runs; i++) {
         const int64_t first = w->out_w * i / runs;
-        multiply_patch(run, row, first, w->out_w * (i + 1) / runs - first, lines);
+        multiply_patch(run, row, 1, first, w->out_w * (i + 1) / runs - first, lines);
     }
 }
 
@@ -179,18 +207,12 @@ static int is_pointwise(const ei_window *w) {
            w->pad_top == 0 && w->pad_left == 0 && w->in_h == w->out_h && w->in_w == w->out_w;
 }
 
-/// Rows from `row` on that lie one behind another in both, at most to `end`.
-static uint32_t contiguous_rows(const ei_conv2d_f32_args *args, uint32_t row, uint32_t end) {
-    const uint32_t x = args->x.ring - row % args->x.ring;
-    const uint32_t y = args->y.ring - row % args->y.ring;
-    const uint32_t least = x < y ? x : y;
-    return least < end - row ? least : end - row;
-}
-
 static void multiply_pixels(ei_run *run, uint32_t begin, uint32_t end) {
     const ei_conv2d_f32_args *args = run->args;
     for (uint32_t row = begin; row < end;) {
-        const uint32_t rows = contiguous_rows(args, row, end);
+        const uint32_t of_x = contiguous_rows(&args->x, row, end);
+        const uint32_t of_y = contiguous_rows(&args->y, row, end);
+        const uint32_t rows = of_x < of_y ? of_x : of_y;
         const float *x = (const float *)(const void *)ei_row(&args->x, row);
         run->segments[0] = x + run->in_first;
         run->gemm.pixel_step = (size_t)args->window.in_c;
@@ -209,16 +231,19 @@ static void multiply_rows(ei_run *run, uint32_t begin, uint32_t end) {
     }
     const int64_t last = input_columns(w, w->out_w) - w->pad_left;
     const int inside = w->pad_left == 0 && last <= w->in_w;
-    for (uint32_t row = begin; row < end; row++) {
+    for (uint32_t row = begin; row < end;) {
+        const uint32_t rows =
+            run->pairs_rows && !inside && contiguous_rows(&run->args->y, row, end) > 1 ? 2 : 1;
         if (inside) {
             multiply_in_place(run, row);
         } else {
-            multiply_padded(run, row);
+            multiply_padded(run, row, rows);
         }
+        row += rows;
     }
 }
 
-void ei_conv2d_f32_runs(const ei_conv2d_f32_args *args, int half, ei_packed_gemm_f32_fn gemm,
+void ei_conv2d_f32_runs(const ei_conv2d_f32_args *args, int half, ei_conv2d_f32_tier tier,
                         uint32_t begin, uint32_t end) {
     const ei_window *w = &args->window;
     const size_t taps = (size_t)w->kernel_h * (size_t)w->kernel_w;
@@ -235,11 +260,14 @@ void ei_conv2d_f32_runs(const ei_conv2d_f32_args *args, int half, ei_packed_gemm
     const size_t group_tiles = (group_out + EI_TILE_CHANNELS - 1) / EI_TILE_CHANNELS;
     const size_t tile = taps * group_in * EI_TILE_CHANNELS; // weights
     const size_t fit = BLOCK_BYTES / (tile * ei_weight_bytes(half));
-    const size_t block = (fit < LEAST_TILES ? LEAST_TILES : fit) * EI_TILE_CHANNELS;
+    const int pairs = tier.pairs_rows && pairs_rows(args);
+    const size_t tiles = pairs ? LEAST_TILES_OF_PAIRS : LEAST_TILES;
+    const size_t block = (fit < tiles ? tiles : fit) * EI_TILE_CHANNELS;
     ei_run run;
     ei_weights_ahead ahead = {NULL, NULL};
     run.args = args;
-    run.multiply = gemm;
+    run.multiply = tier.gemm;
+    run.pairs_rows = pairs;
     run.in_count = group_in;
     run.gemm = (ei_packed_gemm_f32){.segments = run.segments,
                                     .segment_count = one_segment(args) ? (size_t)w->kernel_h : taps,

@@ -20,9 +20,11 @@ typedef struct ei_weights_ahead {
 typedef struct ei_packed_gemm_f32 {
     const float *const *segments; // where the first pixel's values of a segment begin
     size_t segment_count;
-    size_t length;       // values of a segment
-    size_t pixel_step;   // floats from a pixel's values to those of the next
-    size_t pixels;       // 1 and up
+    size_t length;     // values of a segment
+    size_t pixel_step; // floats from a pixel's values to those of the next
+    size_t row_step; // 0; or, of exactly 14 pixels in rows of seven, floats from the first pixel's
+                     // values to those of the eighth, for tiers that take pairs of rows
+    size_t pixels;   // 1 and up
     const void *weights; // of the first tile of channels
     int half;            // weights are float16
     size_t k_step; // elements from a tile's weights of one k to those of the next; 16 where packed

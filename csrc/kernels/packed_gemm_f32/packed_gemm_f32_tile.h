@@ -7,7 +7,8 @@
 ///        ...
 ///
 /// Latency times throughput of the instruction, 8 to 10 on all CPUs here, is how many accumulators a
-/// tile has at least. Pixels lie at a constant distance, so three of them share an address register.
+/// tile has at least. Pixels lie at a constant distance, so three of them share an address register. Tiles
+/// of 14 are two times seven, which may be those of two rows of an image that is seven pixels wide.
 #ifndef EI_KERNELS_PACKED_GEMM_F32_TILE_H
 #define EI_KERNELS_PACKED_GEMM_F32_TILE_H
 
@@ -65,6 +66,7 @@ EI_ALWAYS_INLINE void ei_gemm_tile(const ei_packed_gemm_f32 *gemm, size_t pixel,
     const int vectors = tiles * EI_TILE_VECTORS;
     const size_t size = half ? sizeof(uint16_t) : sizeof(float);
     const size_t step = gemm->pixel_step;
+    const size_t seven = gemm->row_step != 0 ? gemm->row_step : 7 * step;
     const size_t channel = first * EI_TILE_CHANNELS;
     ei_vector acc[EI_TILE_MOST_ROWS][EI_TILE_MOST_VECTORS];
     _Alignas(64) float sums[EI_TILE_MOST_SUMS];
@@ -102,8 +104,9 @@ EI_ALWAYS_INLINE void ei_gemm_tile(const ei_packed_gemm_f32 *gemm, size_t pixel,
         const float *a0 = gemm->segments[s] + pixel * step;
         const float *a3 = a0 + 3 * step;
         const float *a6 = a0 + 6 * step;
-        const float *a9 = a0 + 9 * step;
-        const float *a12 = a0 + 12 * step;
+        const float *b0 = a0 + seven; // the same from the eighth pixel on
+        const float *b3 = b0 + 3 * step;
+        const float *b6 = b0 + 6 * step;
         for (size_t left = gemm->length; left != 0; left--) {
             ei_vector w[EI_TILE_MOST_VECTORS];
             EI_UNROLL
@@ -115,14 +118,15 @@ EI_ALWAYS_INLINE void ei_gemm_tile(const ei_packed_gemm_f32 *gemm, size_t pixel,
             }
             EI_UNROLL
             for (int r = 0; r < rows; r++) {
-                const float *a = r < 3 ? a0 : (r < 6 ? a3 : (r < 9 ? a6 : (r < 12 ? a9 : a12)));
-                const ei_vector x = ei_vector_splat(a[(size_t)(r % 3) * step]);
+                const float *a = r % 7 < 3 ? a0 : (r % 7 < 6 ? a3 : a6);
+                const float *b = r % 7 < 3 ? b0 : (r % 7 < 6 ? b3 : b6);
+                const ei_vector x = ei_vector_splat((r < 7 ? a : b)[(size_t)(r % 7 % 3) * step]);
                 EI_UNROLL
                 for (int v = 0; v < vectors; v++) {
                     acc[r][v] = ei_vector_fma(x, w[v], acc[r][v]);
                 }
             }
-            a0++, a3++, a6++, a9++, a12++;
+            a0++, a3++, a6++, b0++, b3++, b6++;
             EI_OPAQUE(a0);
             if (rows > 3) {
                 EI_OPAQUE(a3);
@@ -130,11 +134,10 @@ EI_ALWAYS_INLINE void ei_gemm_tile(const ei_packed_gemm_f32 *gemm, size_t pixel,
             if (rows > 6) {
                 EI_OPAQUE(a6);
             }
-            if (rows > 9) {
-                EI_OPAQUE(a9);
-            }
-            if (rows > 12) {
-                EI_OPAQUE(a12);
+            if (rows > 7) {
+                EI_OPAQUE(b0);
+                EI_OPAQUE(b3);
+                EI_OPAQUE(b6);
             }
             if (rows > 1) {
                 __builtin_prefetch(next, 0, 2);
