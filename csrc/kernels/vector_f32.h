@@ -165,8 +165,12 @@ EI_ALWAYS_INLINE void ei_store(float *y, ei_f32v v) {
 }
 
 #if defined(__AVX512F__)
-EI_ALWAYS_INLINE __mmask16 ei_first_lanes(size_t count) {
-    return (__mmask16)(count < EI_LANES ? (1u << count) - 1 : 0xffffu);
+EI_ALWAYS_INLINE ei_f32v ei_load_few(const float *x, size_t count, float rest) {
+    const __mmask16 mask = (__mmask16)((1u << count) - 1);
+    return (ei_f32v)_mm512_mask_loadu_ps(_mm512_set1_ps(rest), mask, x);
+}
+EI_ALWAYS_INLINE void ei_store_few(float *y, size_t count, ei_f32v v) {
+    _mm512_mask_storeu_ps(y, (__mmask16)((1u << count) - 1), (__m512)v);
 }
 #else
 // Not inlined: a vector whose address is taken would live in memory in the loops around it.
@@ -183,23 +187,15 @@ __attribute__((noinline, unused)) static void ei_store_few(float *y, size_t coun
 
 /// The first `count` lanes from x, the others `rest`; all of them where count is larger.
 EI_ALWAYS_INLINE ei_f32v ei_load_or(const float *x, size_t count, float rest) {
-#if defined(__AVX512F__)
-    return (ei_f32v)_mm512_mask_loadu_ps(_mm512_set1_ps(rest), ei_first_lanes(count), x);
-#else
     return count >= EI_LANES ? ei_load(x) : ei_load_few(x, count, rest);
-#endif
 }
 /// The first `count` lanes, or all.
 EI_ALWAYS_INLINE void ei_store_part(float *y, size_t count, ei_f32v v) {
-#if defined(__AVX512F__)
-    _mm512_mask_storeu_ps(y, ei_first_lanes(count), (__m512)v);
-#else
     if (count >= EI_LANES) {
         ei_store(y, v);
     } else {
         ei_store_few(y, count, v);
     }
-#endif
 }
 
 /// Every NaN becomes the one that float32 arithmetic stores: CPUs differ in signs and payloads.
@@ -214,16 +210,19 @@ EI_ALWAYS_INLINE ei_f32v ei_clamped(ei_f32v y, float low, float high) {
 /// One of 16 interleaved partial results: lane i of them is made of the elements i mod 16.
 #define EI_PARTS (16 / EI_LANES)
 
-/// l[i] + l[i + 8], then + 4, + 2, + 1.
+// Halves of what the 16 parts are, whatever the width of ei_f32v.
+typedef float ei_f32x8 __attribute__((vector_size(32)));
+typedef float ei_f32x4 __attribute__((vector_size(16)));
+
+/// l[i] + l[i + 8], then i + 4, i + 2, i + 1.
 EI_ALWAYS_INLINE float ei_sum_parts(const ei_f32v parts[EI_PARTS]) {
-    float l[16];
-    memcpy(l, parts, sizeof l);
-    for (int half = 8; half > 0; half /= 2) {
-        for (int i = 0; i < half; i++) {
-            l[i] += l[i + half];
-        }
-    }
-    return l[0];
+    ei_f32x8 eights[2];
+    memcpy(eights, parts, sizeof eights);
+    eights[0] += eights[1];
+    ei_f32x4 fours[2];
+    memcpy(fours, eights, sizeof fours);
+    const ei_f32x4 l = fours[0] + fours[1];
+    return (l[0] + l[2]) + (l[1] + l[3]);
 }
 
 #endif

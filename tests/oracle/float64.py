@@ -40,6 +40,7 @@ _UNARY: dict[str, Callable[[Array], Array]] = {
     "gelu": _limited(lambda x: 0.5 * x * _erfc(-x * math.sqrt(0.5))),
     "gelu_tanh": _limited(_gelu_tanh),
     "erf": _erf,
+    "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
     "mish": _limited(lambda x: x * np.tanh(_softplus(x))),
     "sqrt": np.sqrt,
     "rsqrt": lambda x: 1 / np.sqrt(x),

@@ -71,31 +71,45 @@ static void ei_join_parts(ei_fold fold, ei_f32v *parts) {
     }
 }
 
-/// Elements that lie one behind another join the parts; all calls but the last have a multiple of 16.
-#define EI_JOIN_RUN(fold)                                                                          \
+/// Blocks of 16 elements that lie one behind another join the parts.
+#define EI_JOIN_BLOCKS(fold)                                                                       \
     case fold:                                                                                     \
-        for (size_t at = 0; at < count; at += 16) {                                                \
+        for (size_t at = 0; at < blocks * 16; at += 16) {                                          \
             EI_UNROLL                                                                              \
             for (int p = 0; p < EI_PARTS; p++) {                                                   \
-                const size_t first = at + (size_t)p * EI_LANES;                                    \
-                const size_t left = first < count ? count - first : 0;                             \
-                const ei_f32v v = ei_load_or(x + (left > 0 ? first : 0), left, neutral);           \
+                const ei_f32v v = ei_load(x + at + p * EI_LANES);                                  \
                 parts[p] = ei_join(fold, parts[p], v, reference);                                  \
             }                                                                                      \
         }                                                                                          \
         break;
 
+static void ei_join_blocks(ei_fold fold, ei_f32v *into, const float *x, size_t blocks,
+                           float reference) {
+    ei_f32v parts[EI_PARTS]; // in registers, unlike what a pointer leads to
+    memcpy(parts, into, sizeof parts);
+    switch (fold) {
+        EI_JOIN_BLOCKS(EI_FOLD_SUM)
+        EI_JOIN_BLOCKS(EI_FOLD_SQUARES)
+        EI_JOIN_BLOCKS(EI_FOLD_MAGNITUDES)
+        EI_JOIN_BLOCKS(EI_FOLD_PRODUCT)
+        EI_JOIN_BLOCKS(EI_FOLD_LARGEST)
+        EI_JOIN_BLOCKS(EI_FOLD_SMALLEST)
+        EI_JOIN_BLOCKS(EI_FOLD_EXP)
+    }
+    memcpy(into, parts, sizeof parts);
+}
+
+/// Elements that lie one behind another; all calls but the last have a multiple of 16.
 static void ei_join_run(ei_fold fold, ei_f32v *parts, const float *x, size_t count,
                         float reference) {
-    const float neutral = ei_neutral(fold);
-    switch (fold) {
-        EI_JOIN_RUN(EI_FOLD_SUM)
-        EI_JOIN_RUN(EI_FOLD_SQUARES)
-        EI_JOIN_RUN(EI_FOLD_MAGNITUDES)
-        EI_JOIN_RUN(EI_FOLD_PRODUCT)
-        EI_JOIN_RUN(EI_FOLD_LARGEST)
-        EI_JOIN_RUN(EI_FOLD_SMALLEST)
-        EI_JOIN_RUN(EI_FOLD_EXP)
+    ei_join_blocks(fold, parts, x, count / 16, reference);
+    const size_t rest = count % 16;
+    if (rest > 0) {
+        float last[16];
+        for (size_t i = 0; i < 16; i++) {
+            last[i] = i < rest ? x[count - rest + i] : ei_neutral(fold);
+        }
+        ei_join_blocks(fold, parts, last, 1, reference);
     }
 }
 

@@ -6,17 +6,33 @@
 #include "kernels/math_f64.h"
 #include "kernels/softmax_f32/softmax_f32.h"
 
-/// Some NaN in x may be passed over: the exponentials will not.
+/// Some NaN in x may be passed over: the exponentials will not. In any order, which is the same but
+/// for the sign of a zero, and that shows in no difference from it.
 EI_ALWAYS_INLINE float ei_largest(const float *x, size_t size) {
-    ei_f32v best = ei_splat(-__builtin_inff());
-    for (size_t at = 0; at < size; at += EI_LANES) {
-        best = ei_larger(ei_load_or(x + at, size - at, -__builtin_inff()), best);
+    ei_f32v best[4];
+    for (int i = 0; i < 4; i++) {
+        best[i] = ei_splat(-__builtin_inff());
     }
-    float lanes[EI_LANES];
-    ei_store(lanes, best);
-    float largest = lanes[0];
-    for (int i = 1; i < EI_LANES; i++) {
-        largest = lanes[i] > largest ? lanes[i] : largest;
+    size_t at = 0;
+    for (; at + 4 * EI_LANES <= size; at += 4 * EI_LANES) {
+        EI_UNROLL
+        for (int i = 0; i < 4; i++) {
+            best[i] = ei_larger(ei_load(x + at + i * EI_LANES), best[i]);
+        }
+    }
+    for (; at < size; at += EI_LANES) {
+        best[0] = ei_larger(ei_load_or(x + at, size - at, -__builtin_inff()), best[0]);
+    }
+    best[0] = ei_larger(ei_larger(best[0], best[1]), ei_larger(best[2], best[3]));
+    ei_f32x4 fours[EI_LANES / 4];
+    memcpy(fours, best, sizeof fours);
+    float largest = -__builtin_inff();
+    for (int i = 0; i < 4; i++) {
+        float lane = fours[0][i];
+        for (int n = 1; n < EI_LANES / 4; n++) {
+            lane = lane > fours[n][i] ? lane : fours[n][i];
+        }
+        largest = largest > lane ? largest : lane;
     }
     return largest;
 }
