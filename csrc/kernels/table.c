@@ -91,6 +91,7 @@ static void fill_avx2(ei_kernels *kernels) {
     kernels->conv2d_f32_f32 = ei_conv2d_f32_f32_avx2;
     kernels->conv2d_f32_f16 = ei_conv2d_f32_f16_avx2;
     kernels->depthwise_conv2d_f32_f32 = ei_depthwise_conv2d_f32_f32_avx2;
+    kernels->transpose_conv2d_f32_f32 = ei_transpose_conv2d_f32_f32_avx2;
     kernels->fully_connected_f32_f32 = ei_fully_connected_f32_f32_avx2;
     kernels->fully_connected_f32_f16 = ei_fully_connected_f32_f16_avx2;
     kernels->batch_matmul_f32_f32 = ei_batch_matmul_f32_f32_avx2;
@@ -167,6 +168,7 @@ static void fill_avx512vnni(ei_kernels *kernels) {
     kernels->conv2d_f32_f32 = ei_conv2d_f32_f32_avx512vnni;
     kernels->conv2d_f32_f16 = ei_conv2d_f32_f16_avx512vnni;
     kernels->depthwise_conv2d_f32_f32 = ei_depthwise_conv2d_f32_f32_avx512vnni;
+    kernels->transpose_conv2d_f32_f32 = ei_transpose_conv2d_f32_f32_avx512vnni;
     kernels->fully_connected_f32_f32 = ei_fully_connected_f32_f32_avx512vnni;
     kernels->fully_connected_f32_f16 = ei_fully_connected_f32_f16_avx512vnni;
     kernels->batch_matmul_f32_f32 = ei_batch_matmul_f32_f32_avx512vnni;
@@ -208,6 +210,7 @@ static void fill_neon(ei_kernels *kernels) {
     kernels->conv2d_f32_f32 = ei_conv2d_f32_f32_neon;
     kernels->conv2d_f32_f16 = ei_conv2d_f32_f16_neon;
     kernels->depthwise_conv2d_f32_f32 = ei_depthwise_conv2d_f32_f32_neon;
+    kernels->transpose_conv2d_f32_f32 = ei_transpose_conv2d_f32_f32_neon;
     kernels->fully_connected_f32_f32 = ei_fully_connected_f32_f32_neon;
     kernels->fully_connected_f32_f16 = ei_fully_connected_f32_f16_neon;
     kernels->batch_matmul_f32_f32 = ei_batch_matmul_f32_f32_neon;

@@ -32,5 +32,11 @@ typedef void (*ei_transpose_conv2d_f32_fn)(const ei_transpose_conv2d_f32_args *a
 
 void ei_transpose_conv2d_f32_f32_scalar(const ei_transpose_conv2d_f32_args *args, uint32_t begin,
                                         uint32_t end);
+void ei_transpose_conv2d_f32_f32_avx2(const ei_transpose_conv2d_f32_args *args, uint32_t begin,
+                                      uint32_t end);
+void ei_transpose_conv2d_f32_f32_avx512vnni(const ei_transpose_conv2d_f32_args *args,
+                                            uint32_t begin, uint32_t end);
+void ei_transpose_conv2d_f32_f32_neon(const ei_transpose_conv2d_f32_args *args, uint32_t begin,
+                                      uint32_t end);
 
 #endif
