@@ -44,9 +44,11 @@ pad: x -> y; before, after (tuples over all axes), mode ("constant", "reflect", 
     "edge"), value (real).
 transpose: x -> y; perm.
 reshape: x -> y (squeeze, flatten, expand_dims and so on are reshapes).
-resize: x [N,H,W,C] -> y; mode ("nearest", "linear"), coordinates ("half_pixel", "asymmetric",
-    "align_corners", "pytorch_half_pixel"), rounding (for nearest: "floor", "ceil", "round_half_up",
-    "round_prefer_floor", "round_prefer_ceil"), scales (h, w), or None when the shapes decide.
+resize: x [N,H,W,C] -> y; mode ("nearest", "linear"; of float32 "cubic"), coordinates ("half_pixel",
+    "asymmetric", "align_corners", "pytorch_half_pixel", "half_pixel_symmetric"), rounding (for
+    nearest: "floor", "ceil", "round_half_up", "round_prefer_floor", "round_prefer_ceil"), scales
+    (h, w), or None when the shapes decide. For cubic, and linear of float32: cubic_coeff_a,
+    exclude_outside, antialias (ONNX's words).
 gather: x, indices (int32 or int64) -> y; axis.
 argmax, argmin: x -> y int32 or int64; axis, keep_dims, select_last (bool).
 quantize, dequantize, requantize: x -> y; the tensors' own quantisation says everything.

@@ -196,16 +196,18 @@ def test_norm(op: str, axis: int, constant: bool) -> None:
     np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("coordinates", ["half_pixel", "align_corners", "asymmetric"])
+@pytest.mark.parametrize("coordinates", ["half_pixel", "align_corners", "asymmetric", "symmetric"])
 def test_linear_resize(coordinates: str) -> None:
     x = floats(1, 3, 4, 2)
-    attrs = {"mode": "linear", "coordinates": coordinates, "rounding": None, "scales": None}
+    name = "half_pixel_symmetric" if coordinates == "symmetric" else coordinates
+    attrs = {"mode": "linear", "coordinates": name, "rounding": None, "scales": None}
     y = run_node("resize", [x], (1, 5, 7, 2), **attrs)
     for axis, size in ((1, 5), (2, 7)):
         n = x.shape[axis]
         at = np.arange(size)
         at = {
             "half_pixel": (at + 0.5) * n / size - 0.5,
+            "symmetric": (at + 0.5) * n / size - 0.5,  # the same where scales are exact
             "align_corners": at * (n - 1) / (size - 1),
             "asymmetric": at * n / size,
         }[coordinates].clip(0, n - 1)
@@ -214,6 +216,44 @@ def test_linear_resize(coordinates: str) -> None:
         weight = (at - low).reshape([-1 if i == axis else 1 for i in range(4)])
         x = x.take(low, axis) * (1 - weight) + x.take(high, axis) * weight
     np.testing.assert_allclose(y, x, rtol=1e-5, atol=1e-6)
+
+
+def keys(x: np.ndarray, a: float) -> np.ndarray:
+    """Keys' cubic convolution, as its paper writes it."""
+    x = np.abs(x)
+    near = (a + 2) * x**3 - (a + 3) * x**2 + 1
+    far = a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a
+    return np.where(x < 1, near, np.where(x < 2, far, 0))
+
+
+@pytest.mark.parametrize("exclude_outside", [False, True])
+@pytest.mark.parametrize("antialias", [False, True])
+@pytest.mark.parametrize(("size", "mode"), [(9, "cubic"), (3, "cubic"), (3, "linear")])
+def test_filtered_resize(size: int, mode: str, antialias: bool, exclude_outside: bool) -> None:
+    """Of a line: weights of every pixel by its distance, those beyond the ends folded onto them."""
+    x = floats(1, 1, 6, 2)
+    attrs = {"mode": mode, "coordinates": "half_pixel", "scales": None, "antialias": antialias}
+    attrs |= {"exclude_outside": exclude_outside, "cubic_coeff_a": -0.5}
+    y = run_node("resize", [x], (1, 1, size, 2), **attrs)
+    step = min(size / 6, 1) if antialias else 1
+    at = ((np.arange(size) + 0.5) * 6 / size - 0.5)[:, None]
+    pixels = np.arange(-12, 18)
+    weights = keys((pixels - at) * step, -0.5)
+    if mode == "linear":
+        weights = np.clip(1 - np.abs(pixels - at) * step, 0, 1)
+    if exclude_outside and (antialias or mode == "cubic"):
+        weights = np.where((pixels < 0) | (pixels > 5), 0, weights)
+    weights /= weights.sum(1, keepdims=True)
+    expected = np.einsum("op,pc->oc", weights, x[0, 0, pixels.clip(0, 5)])
+    np.testing.assert_allclose(y[0, 0], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_scale_that_can_be_read_in_two_ways_is_refused() -> None:
+    b = GraphBuilder()
+    attrs = {"mode": "linear", "coordinates": "align_corners", "scales": (1.0, 0.6)}
+    y = b.node("resize", [b.input((1, 2, 4, 1), None)], (1, 2, 2, 1), None, **attrs)
+    (problem,) = lower(b.build(y)).problems
+    assert problem.reason == "a scale of 0.6 for 4 pixels with align_corners has two readings"
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int32", "uint8", "bool"])

@@ -24,7 +24,7 @@ def lower_resize(node: Node, lowering: Lowering) -> None:
     mode = node.attrs["mode"]
     if mode == "nearest":
         return resize.lower_resize(node, lowering)
-    if mode != "linear":
+    if mode not in ("linear", "cubic"):
         raise Refused(f"the mode {mode!r} is not available")
     if len(x.shape) != 4 or x.shape[0] != y.shape[0] or x.shape[3] != y.shape[3]:
         raise Refused(
@@ -33,16 +33,26 @@ def lower_resize(node: Node, lowering: Lowering) -> None:
         )
     scales = node.attrs.get("scales") or (None, None)
     inputs = [lowering.value(x)]
+    counts: list[int] = []
     for i, name in ((0, "rows"), (1, "columns")):
         n_in, n_out = x.shape[1 + i], y.shape[1 + i]
+        given = scales[i]
+        scale = n_out / n_in if given is None else float(given)
+        if node.attrs["coordinates"] == "align_corners" and abs(scale * n_in - n_out) > 1e-3:
+            # ONNX's reference divides by the unrounded length, ONNX Runtime by the rounded one.
+            raise Refused(
+                f"a scale of {scale:g} for {n_in} pixels with align_corners has two readings",
+                "give the sizes in place of scales",
+            )
         if lowering.source_format == "tflite":
             positions = tflite_positions(n_in, n_out, node.attrs["coordinates"])
         else:
-            positions = onnx_positions(n_in, n_out, scales[i], node.attrs["coordinates"])
-        indices, weights = linear_taps(positions, n_in)
+            positions = onnx_positions(n_in, n_out, given, node.attrs["coordinates"])
+        indices, weights = taps(node, positions, n_in, scale)
         inputs.append(lowering.constant(f"{y.name}/{name}", indices.astype(np.int32)))
         inputs.append(lowering.constant(f"{y.name}/{name} weights", weights))
-    params: dict[str, int | float] = {"row_taps": 2, "column_taps": 2}
+        counts.append(indices.shape[1])
+    params: dict[str, int | float] = {"row_taps": counts[0], "column_taps": counts[1]}
     return lowering.emit(node, "resize_f32", inputs, lowering.value(y), params)
 
 
@@ -56,6 +66,35 @@ def linear_taps(positions: Floats, n_in: int) -> Taps:
         np.stack([first, second], axis=1),
         np.stack([np.float32(1) - weight, weight], axis=1),
     )
+
+
+def taps(node: Node, positions: Floats, n_in: int, scale: float) -> Taps:
+    """Pixels and weights for each position, as ONNX's reference of Resize has them."""
+    cubic, antialias = node.attrs["mode"] == "cubic", bool(node.attrs.get("antialias"))
+    if not cubic and not antialias:
+        return linear_taps(positions, n_in)
+    # Filters grow with what is left out between the pixels of a smaller image.
+    step = min(scale, 1.0) if antialias else 1.0
+    at = positions.astype(np.float64)[:, None]
+    left = np.ceil(at) - 1  # the distance from it is in (0, 1]
+    reach = int(np.ceil((2 if cubic else 1) / step))
+    indices = (left + np.arange(1 - reach, 1 + reach)).astype(np.int64)
+    distance = np.abs(indices - at) * step
+    if cubic:
+        weights = _cubic(distance, float(node.attrs.get("cubic_coeff_a", -0.75)))
+    else:
+        weights = np.clip(1 - distance, 0, 1)
+    if node.attrs.get("exclude_outside"):
+        weights = np.where((indices < 0) | (indices >= n_in), 0, weights)
+    weights = weights / weights.sum(axis=1, keepdims=True)
+    return np.clip(indices, 0, n_in - 1), weights.astype(np.float32)
+
+
+def _cubic(x: npt.NDArray[np.float64], a: float) -> npt.NDArray[np.float64]:
+    """Keys' cubic convolution of a distance x >= 0."""
+    near = ((a + 2) * x - (a + 3)) * x * x + 1
+    far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
+    return np.where(x <= 1, near, np.where(x < 2, far, 0.0))
 
 
 HANDLERS: dict[str, Callable[[Node, Lowering], None]] = {"resize": lower_resize}

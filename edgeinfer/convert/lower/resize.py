@@ -34,6 +34,8 @@ def lower_resize(node: Node, lowering: Lowering) -> None:
             f"{list(x.shape)} to {list(y.shape)} resizes more than height and width",
             "resize only the two axes of an image",
         )
+    if node.attrs["mode"] not in ("nearest", "linear") or node.attrs.get("antialias"):
+        raise Refused("cubic and antialiased resizing of integers is not available")
     tflite = lowering.source_format == "tflite"
     scales = node.attrs.get("scales") or (None, None)
     axes = [(x.shape[1 + i], y.shape[1 + i], scales[i]) for i in (0, 1)]
@@ -135,6 +137,10 @@ def onnx_positions(n_in: int, n_out: int, scale: float | None, coordinates: str)
         return np.zeros(1, np.float32)
     if coordinates in ("half_pixel", "pytorch_half_pixel"):
         return np.asarray((at + F32(0.5)) / factor - F32(0.5), np.float32)
+    if coordinates == "half_pixel_symmetric":
+        # Centred on the image, where a scale leaves a part of a pixel out.
+        offset = F32(n_in) / F32(2) * (F32(1) - F32(n_out) / (factor * F32(n_in)))
+        return np.asarray(offset + (at + F32(0.5)) / factor - F32(0.5), np.float32)
     raise Refused(f"the coordinates {coordinates!r} are not available")
 
 

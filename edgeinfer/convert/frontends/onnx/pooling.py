@@ -107,15 +107,24 @@ def _global_pool(ir_op: str) -> Handler:
     return handler
 
 
-_COORDINATES = ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")
+_COORDINATES = (
+    "half_pixel",
+    "asymmetric",
+    "align_corners",
+    "pytorch_half_pixel",
+    "half_pixel_symmetric",
+)
 
 
 def resize(op: Operation) -> None:
-    """Resize an image to other rows and columns: nearest pixel, or linear between two."""
+    """Resize an image to other rows and columns: nearest pixel, or interpolation between some."""
     mode = op.text("mode", "nearest")
-    if mode not in ("nearest", "linear"):
+    x = op.movable(0)
+    is_float = x.dtype == "float32"
+    antialias = bool(op.integer("antialias", 0)) and mode != "nearest"
+    if mode not in ("nearest", "linear", "cubic") or (mode == "cubic" and not is_float):
         raise Unsupported(
-            f"it resizes with mode {mode!r}; nearest and linear are available",
+            f"it resizes with mode {mode!r}; nearest and linear are available, cubic of float32",
             "export the model with nearest or linear resizing",
         )
     is_old = op.version < 11
@@ -127,9 +136,8 @@ def resize(op: Operation) -> None:
             f"coordinate_transformation_mode {coordinates!r} is not available",
             f"{', '.join(_COORDINATES)} are",
         )
-    if op.integer("antialias", 0) and mode == "linear":
-        raise Unsupported("antialias is not available", "export the model without it")
-    x = op.movable(0)
+    if antialias and not is_float:
+        raise Unsupported("antialias is available of float32 alone", "export the model without it")
     shape = op.result_shape()
     if len(x.shape) not in (3, 4) or shape[:2] != x.shape[:2]:
         raise Unsupported(f"it resizes {list(x.shape)} to {list(shape)}; only images are resized")
@@ -144,6 +152,10 @@ def resize(op: Operation) -> None:
         attrs["rounding"] = rounding
         op.move("resize", [op.image(x)], shape, image=True, **attrs)
     elif op.value(0).elements == "FLOAT":
+        if mode == "cubic" or antialias:
+            attrs["cubic_coeff_a"] = op.number("cubic_coeff_a", -0.75)
+            attrs["exclude_outside"] = bool(op.integer("exclude_outside", 0))
+            attrs["antialias"] = antialias
         op.compute("resize", [op.image(op.operand(0))], shape, image=True, **attrs)
     else:  # directly on integers, which keep their quantisation
         op.move("resize", [op.image(x)], shape, image=True, **attrs)
