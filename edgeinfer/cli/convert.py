@@ -29,6 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="BYTES",
         help="refuse when a session needs more, e.g. 96KiB",
     )
+    parser.add_argument(
+        "--float-weights",
+        choices=["float32", "float16"],
+        default="float32",
+        help="how layers that compute in float32 store weights; float16 is half the size, and "
+        "rounds them (default: float32)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON for scripts")
 
 
@@ -41,7 +48,12 @@ def run(args: argparse.Namespace) -> int:
     output = Path(args.output) if args.output else source.with_suffix(".edge")
     refuse_overwriting(output, source)
     with Progress() as progress:
-        conversion = convert(source, ram_budget=args.ram_budget, progress=progress.stage)
+        conversion = convert(
+            source,
+            ram_budget=args.ram_budget,
+            float_weights=args.float_weights,
+            progress=progress.stage,
+        )
         conversion.save(output)
     with edgeinfer.load(output) as model:
         plan = model.plan
