@@ -6,7 +6,7 @@
 #ifndef EI_KERNELS_DEPTHWISE_CONV2D_F32_F32_TILE_H
 #define EI_KERNELS_DEPTHWISE_CONV2D_F32_F32_TILE_H
 
-#include "kernels/depthwise_conv2d_f32_f32/depthwise_conv2d_f32_f32.h"
+#include "kernels/depthwise_conv2d_f32_f32/depthwise_conv2d_f32_f32_pixels.h"
 #include "kernels/packed_gemm_f32/packed_gemm_f32_vector.h"
 
 enum { EI_DEPTHWISE_TAPS = 512, EI_DEPTHWISE_PIXELS = 8, EI_DEPTHWISE_VECTORS = 16 };
@@ -125,7 +125,7 @@ static void ei_depthwise_rows(const ei_depthwise_conv2d_f32_args *args, uint32_t
     const ei_window *w = &args->window;
     const size_t taps = (size_t)w->kernel_h * (size_t)w->kernel_w;
     if (args->multiplicity != 1 || taps > EI_DEPTHWISE_TAPS) {
-        ei_depthwise_conv2d_f32_f32_scalar(args, begin, end);
+        ei_depthwise_by_pixels(args, begin, end);
         return;
     }
     ei_depthwise_run run;
