@@ -50,8 +50,15 @@ EI_ALWAYS_INLINE ei_f32v ei_scale(ei_f32v v, const ei_reduced *e) {
 #endif
 }
 
+// Where a fused multiply-add is a call, this is one too.
+#if EI_HAS_FMA
+#define EI_EXP_LINKAGE EI_ALWAYS_INLINE
+#else
+#define EI_EXP_LINKAGE __attribute__((noinline, unused)) static
+#endif
+
 /// e^x.
-EI_ALWAYS_INLINE ei_f32v ei_exp(ei_f32v x) {
+EI_EXP_LINKAGE ei_f32v ei_exp(ei_f32v x) {
     // Beyond these it is infinite or zero whatever x. In this order a NaN stays.
     x = ei_larger(ei_splat(-104.0f), x);
     x = ei_smaller(ei_splat(89.0f), x);
