@@ -33,7 +33,8 @@ leaky_relu: x -> y; alpha.
 prelu: x, slope (constant, broadcast) -> y.
 clip: x -> y; min, max (real numbers, None for open).
 softmax: x -> y; axis, beta (default 1.0).
-avg_pool2d: x -> y; kernel, strides (h, w), pads, count_include_pad (bool).
+avg_pool2d: x -> y; kernel, strides (h, w), pads, count_include_pad (bool); dilations ((1, 1) but
+    of float32).
 max_pool2d: x -> y; kernel, strides, dilations, pads.
 mean, sum, reduce_max, reduce_min, reduce_prod: x -> y; axes (tuple, non-negative), keep_dims
     (bool).

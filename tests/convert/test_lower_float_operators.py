@@ -387,6 +387,23 @@ def test_average_pool(count_include_pad: bool) -> None:
         np.testing.assert_allclose(y[:, i, j], padded[window].sum((1, 2)) / count, rtol=1e-6)
 
 
+def test_pool_of_plain_integers() -> None:
+    x = RNG.integers(0, 256, (1, 4, 6, 3)).astype(np.uint8)
+    attrs: dict[str, Any] = {"kernel": (2, 3), "strides": (2, 3), "pads": (0, 0, 0, 0)}
+    y = run_node("max_pool2d", [x], (1, 2, 2, 3), "uint8", dilations=(1, 1), **attrs)
+    np.testing.assert_array_equal(y, x.reshape(1, 2, 2, 2, 3, 3).max((2, 4)))
+
+
+def test_average_pool_with_gaps() -> None:
+    x = floats(1, 5, 5, 2)
+    attrs: dict[str, Any] = {"kernel": (2, 2), "strides": (1, 1), "pads": (0, 0, 0, 0)}
+    y = run_node(
+        "avg_pool2d", [x], (1, 2, 2, 2), dilations=(3, 3), count_include_pad=False, **attrs
+    )
+    expected = (x[:, :2, :2] + x[:, :2, 3:] + x[:, 3:, :2] + x[:, 3:, 3:]) / 4
+    np.testing.assert_allclose(y, expected, rtol=1e-6, atol=1e-6)
+
+
 REFUSED: list[tuple[str, list[str], str, dict[str, Any], str]] = [
     ("is_nan", ["float32"], "int8", {}, "must be bool"),
     ("equal", ["float32", "int32"], "bool", {}, "stored differently"),

@@ -8,8 +8,9 @@ import numpy as np
 
 from edgeinfer.convert.graph import Node, Tensor
 from edgeinfer.convert.lower.activations import CLAMPS, bounds_of
-from edgeinfer.convert.lower.lowering import Lowering, Refused, require_same_type
+from edgeinfer.convert.lower.lowering import Lowering, Refused, describe, require_same_type
 from edgeinfer.convert.lower.movement import indexed
+from edgeinfer.convert.lower.pooling import window_params
 from edgeinfer.convert.program import Value
 
 COMPARISONS = {
@@ -100,8 +101,8 @@ def lower_classify(node: Node, lowering: Lowering) -> None:
 def lower_cumsum(node: Node, lowering: Lowering) -> None:
     """One cumsum, between transposes unless over the last axis."""
     x, y = node.input(0), node.output
-    if x.quantization is not None:
-        raise Refused(f"{x.name!r} is quantised; cumsum is of float32 and of plain integers")
+    if x.quantization is not None or x.dtype == "bool":
+        raise Refused(f"{x.name!r} is {describe(x)}; cumsum is of float32 and of plain integers")
     require_same_type(node, y, x)
     _refuse_activation(node)
     params = {name: int(bool(node.attrs.get(name))) for name in ("exclusive", "reverse")}
@@ -177,6 +178,24 @@ def lower_reduce(node: Node, lowering: Lowering) -> None:
     _emit_unary(node, lowering, "reduce_int", {"axes": axes, "kind": REDUCTIONS[node.op]})
 
 
+def lower_max_pool2d(node: Node, lowering: Lowering) -> None:
+    """max_pool2d of 8 or 16 bits compares stored integers, whatever they mean."""
+    x, y = node.input(0), node.output
+    require_same_type(node, y, x)
+    if x.dtype not in ("int8", "uint8", "int16"):
+        raise Refused(f"{x.name!r} is {x.dtype}; max_pool2d is of 8 and 16 bits and of float32")
+    info = np.iinfo(x.dtype)
+    dilations = node.attrs.get("dilations") or (1, 1)
+    params = {
+        **window_params(node),
+        "dilation_h": int(dilations[0]),
+        "dilation_w": int(dilations[1]),
+        "clamp_min": int(info.min),
+        "clamp_max": int(info.max),
+    }
+    _emit_unary(node, lowering, "max_pool2d", params)
+
+
 def _emit_unary(
     node: Node, lowering: Lowering, operator: str, params: dict[str, int | float]
 ) -> None:
@@ -250,5 +269,6 @@ PLAIN_HANDLERS: dict[str, Callable[[Node, Lowering], None]] = {
     **dict.fromkeys(UNARY, lower_unary),
     **dict.fromkeys(CLAMPS, lower_clamp),
     **dict.fromkeys(REDUCTIONS, lower_reduce),
+    "max_pool2d": lower_max_pool2d,
 }
 """Operators that mean something else of quantised integers."""

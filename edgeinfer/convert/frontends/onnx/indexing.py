@@ -209,7 +209,7 @@ def trilu(op: Operation) -> None:
 def cumulative_sum(op: Operation) -> None:
     """Sums of all elements up to each along an axis."""
     steps = Arithmetic(op)
-    x = steps.floats(0)
+    x = steps.input(0)
     attrs: dict[str, Any] = {
         "axis": resolve_axis(int(op.scalar(1, "axis")), len(x.shape)),
         "exclusive": bool(op.integer("exclusive", 0)),

@@ -18,7 +18,7 @@ def average_pool(op: Operation) -> None:
     x = op.operand(0)
     kernel = kernel_shape(op)
     win = window(op, kernel)
-    if win.dilations != (1, 1):
+    if win.dilations != (1, 1) and x.dtype != "float32":
         raise Unsupported(f"an average over a window with dilations {list(win.dilations)}")
     _check_windows(op, kernel, win)
     image, pads = op.image(x), win.pads
@@ -35,6 +35,7 @@ def average_pool(op: Operation) -> None:
         image=True,
         kernel=kernel,
         strides=win.strides,
+        dilations=win.dilations,
         pads=pads,
         count_include_pad=include_pad,
     )
