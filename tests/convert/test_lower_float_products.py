@@ -102,6 +102,24 @@ def test_batch_matmul(transpose_a: bool) -> None:
     np.testing.assert_array_equal(run(b.build(y), given, z), expected)
 
 
+@pytest.mark.parametrize("transpose_b", [False, True])
+def test_a_transpose_of_the_second_operand_is_part_of_the_product(transpose_b: bool) -> None:
+    b = GraphBuilder()
+    x, z = numbers(0, 2, 3, 5), numbers(1, 2, 5, 7)
+    given = z if transpose_b else np.ascontiguousarray(z.swapaxes(1, 2))
+    second = b.input(given.shape, None)
+    inputs = [b.input(x.shape, None), b.transpose(second, (0, 2, 1))]
+    attrs = {"transpose_a": False, "transpose_b": transpose_b}
+    y = b.node("batch_matmul", inputs, (2, 3, 7), None, **attrs)
+    graph = b.build(y)
+    converted = convert(graph)
+    operations = converted.programs[0].operations
+    assert [operation.operator for operation in operations] == ["batch_matmul_f32"]
+    with edgeinfer.load(converted.data) as model:
+        result = model.run({second.name: given, graph.inputs[1].name: x})
+    np.testing.assert_array_equal(result, float_products.matmul(x, z, np.zeros(1, np.float32)))
+
+
 @pytest.mark.parametrize("op", ["conv2d", "fully_connected"])
 def test_float16_weights_are_rounded_and_nothing_else(op: str) -> None:
     def graph(weights: np.ndarray) -> Graph:

@@ -1,15 +1,61 @@
-// Columns of b become panels on the stack, laid out as packed weights are: 64 columns by 128 lines at a
+// Columns of b become panels on the stack, laid out as packed weights are: 32 columns by 256 lines at a
 // time. y holds the sums between one piece of K and the next. Few rows of a do not pay for that: they
 // meet b where it lies, but for the columns that are no whole tile.
 #include "kernels/batch_matmul_f32_f32/batch_matmul_f32_f32_panels.h"
 
 #include <math.h>
 
-enum { PANEL_TILES = 4, PANEL_COLUMNS = PANEL_TILES * EI_TILE_CHANNELS, PANEL_LINES = 128 };
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+enum { PANEL_TILES = 2, PANEL_COLUMNS = PANEL_TILES * EI_TILE_CHANNELS, PANEL_LINES = 256 };
 enum { FEW_ROWS = 6 };
 
 static size_t least(size_t a, size_t b) {
     return a < b ? a : b;
+}
+
+/// Four lines of b, `step` apart, as four columns of the panel.
+static void transpose_four(float *panel, const float *b, size_t step) {
+#if defined(__SSE2__)
+    __m128 a0 = _mm_loadu_ps(b);
+    __m128 a1 = _mm_loadu_ps(b + step);
+    __m128 a2 = _mm_loadu_ps(b + 2 * step);
+    __m128 a3 = _mm_loadu_ps(b + 3 * step);
+    _MM_TRANSPOSE4_PS(a0, a1, a2, a3);
+    _mm_storeu_ps(panel, a0);
+    _mm_storeu_ps(panel + EI_TILE_CHANNELS, a1);
+    _mm_storeu_ps(panel + 2 * EI_TILE_CHANNELS, a2);
+    _mm_storeu_ps(panel + 3 * EI_TILE_CHANNELS, a3);
+#else
+    for (size_t k = 0; k < 4; k++) {
+        for (size_t i = 0; i < 4; i++) {
+            panel[k * EI_TILE_CHANNELS + i] = b[i * step + k];
+        }
+    }
+#endif
+}
+
+/// `count` rows of b, `step` apart, as columns of a panel of so many lines.
+static void pack_transposed(float *panel, const float *b, size_t step, size_t lines, size_t count) {
+    size_t n = 0;
+    for (; n + 4 <= count; n += 4) {
+        size_t k = 0;
+        for (; k + 4 <= lines; k += 4) {
+            transpose_four(panel + k * EI_TILE_CHANNELS + n, b + n * step + k, step);
+        }
+        for (; k < lines; k++) {
+            for (size_t i = 0; i < 4; i++) {
+                panel[k * EI_TILE_CHANNELS + n + i] = b[(n + i) * step + k];
+            }
+        }
+    }
+    for (; n < count; n++) {
+        for (size_t k = 0; k < lines; k++) {
+            panel[k * EI_TILE_CHANNELS + n] = b[n * step + k];
+        }
+    }
 }
 
 /// Lines [line, line + lines) of columns [column, column + columns) into [tile][lines][16]; columns that do
@@ -19,12 +65,8 @@ static void pack(float *panel, const ei_batch_matmul_f32_args *args, size_t line
     for (size_t first = 0; first < columns; first += EI_TILE_CHANNELS) {
         const size_t count = least(columns - first, EI_TILE_CHANNELS);
         if (args->transpose_b) {
-            for (size_t n = 0; n < count; n++) {
-                const float *b = args->b + (column + first + n) * args->k + line;
-                for (size_t k = 0; k < lines; k++) {
-                    panel[k * EI_TILE_CHANNELS + n] = b[k];
-                }
-            }
+            pack_transposed(panel, args->b + (column + first) * args->k + line, args->k, lines,
+                            count);
         } else {
             const float *b = args->b + line * args->n + column + first;
             for (size_t k = 0; k < lines; k++) {

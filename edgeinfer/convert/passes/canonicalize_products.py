@@ -2,6 +2,7 @@
 
 - batch_matmul with constant, symmetric weights is a fully_connected, and a fully_connected whose
   weights are computed is a batch_matmul.
+- A transpose of the last two axes of a float32 batch_matmul's second operand is part of it.
 - conv2d with as many groups as channels is a depthwise_conv2d, and a depthwise_conv2d of one
   channel is a conv2d.
 """
@@ -22,10 +23,28 @@ def canonicalize_products(graph: Graph) -> bool:
         "conv2d": _to_depthwise,
         "depthwise_conv2d": _to_conv2d,
     }
-    changed = False
+    changed = _absorb_transposes(graph)
     for node in graph.nodes:
         rule = rules.get(node.op)
         changed = (rule is not None and rule(node)) or changed
+    return changed
+
+
+def _absorb_transposes(graph: Graph) -> bool:
+    changed = False
+    producers = graph.producers()
+    for node in graph.nodes:
+        if node.op != "batch_matmul" or node.input(1).dtype != "float32":
+            continue
+        transpose = producers.get(node.input(1))
+        if transpose is None or transpose.op != "transpose" or transpose.activation is not None:
+            continue
+        rank = len(node.input(1).shape)
+        if tuple(transpose.attrs["perm"]) != (*range(rank - 2), rank - 1, rank - 2):
+            continue
+        node.inputs[1] = transpose.input(0)
+        node.attrs = {**node.attrs, "transpose_b": not node.attrs.get("transpose_b")}
+        changed = True
     return changed
 
 
