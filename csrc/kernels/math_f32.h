@@ -165,4 +165,33 @@ EI_ALWAYS_INLINE ei_f32v ei_floor(ei_f32v x) {
         ei_absolute(near - ei_select(ei_less(x, near), ei_splat(1.0f), ei_splat(0.0f))), x);
 }
 
+/// The natural logarithm, x = m * 2^e with m from sqrt(1/2) to sqrt(2): with r = m - 1,
+/// r - r^2 / 2 + r^3 p(r) + e ln 2. Coefficients: Cephes' logf.
+EI_ALWAYS_INLINE ei_f32v ei_log(ei_f32v x) {
+    const ei_f32v zero = ei_splat(0.0f);
+    const ei_mask subnormal = ei_less(x, ei_splat(0x1p-126f));
+    const ei_f32v normal = ei_select(subnormal, x * 0x1p25f, x);
+    const ei_s32v bits = ei_bits(normal) - 0x3f3504f3; // sqrt(1/2)
+    const ei_f32v exponent = __builtin_convertvector(bits >> 23, ei_f32v);
+    const ei_f32v e = exponent - ei_select(subnormal, ei_splat(25.0f), zero);
+    const ei_f32v r = ei_from_bits((bits & 0x7fffff) + 0x3f3504f3) - 1.0f;
+    const ei_f32v z = r * r;
+    ei_f32v p = ei_splat(7.0376836292e-2f);
+    p = ei_fma1(p, r, -1.1514610310e-1f);
+    p = ei_fma1(p, r, 1.1676998740e-1f);
+    p = ei_fma1(p, r, -1.2420140846e-1f);
+    p = ei_fma1(p, r, 1.4249322787e-1f);
+    p = ei_fma1(p, r, -1.6668057665e-1f);
+    p = ei_fma1(p, r, 2.0000714765e-1f);
+    p = ei_fma1(p, r, -2.4999993993e-1f);
+    p = ei_fma1(p, r, 3.3333331174e-1f);
+    ei_f32v y = ei_fma(e, ei_splat(-2.12194440e-4f), p * r * z);
+    y = r + ei_fma(z, ei_splat(-0.5f), y);
+    y = ei_fma(e, ei_splat(0.693359375f), y);
+    const ei_f32v below =
+        ei_select(ei_less(x, zero), ei_splat(__builtin_nanf("")), ei_splat(-__builtin_inff()));
+    y = ei_select(ei_less(zero, x), y, below);
+    return ei_select(ei_less(x, ei_splat(__builtin_inff())), y, x); // infinity, NaN
+}
+
 #endif

@@ -10,7 +10,6 @@
 
 /// Kinds of the operator unary_f32 beyond those of kernels/unary_f32 (a part of the file format).
 enum {
-    EI_F64_LOG = 64,
     EI_F64_SIN = 65,
     EI_F64_COS = 66,
     EI_F64_TAN = 67,

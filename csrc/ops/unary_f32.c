@@ -14,7 +14,7 @@ static ei_status check(const ei_node *node) {
     EI_TRY(ei_check_same_shape(y, "y", x, "x"));
     EI_TRY(ei_check_int(p->kind, "kind", 0, EI_F64_KINDS - 1));
     if (p->kind >= EI_F32_KINDS) {
-        EI_TRY(ei_check_int(p->kind, "kind", EI_F64_LOG, EI_F64_KINDS - 1));
+        EI_TRY(ei_check_int(p->kind, "kind", EI_F64_SIN, EI_F64_KINDS - 1));
     }
     EI_TRY(ei_check_finite(p->alpha, "alpha"));
     EI_TRY(ei_check_finite(p->beta, "beta"));

@@ -25,6 +25,7 @@ ULPS = {
     "erf": 1.0,
     "mish": 4.0,
     "elu": 2.5,
+    "log": 1.0,
     "softsign": 1.5,
     "rsqrt": 1.5,
     **dict.fromkeys(BY_FLOAT64, 0.51),

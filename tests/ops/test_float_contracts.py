@@ -25,7 +25,7 @@ def binary_f32() -> Operation:
 
 
 def unary_f32() -> Operation:
-    params: dict[str, int | float] = {"kind": 64, "alpha": 1.0, "beta": 1.0, "gamma": 1.0, **BOUNDS}
+    params: dict[str, int | float] = {"kind": 65, "alpha": 1.0, "beta": 1.0, "gamma": 1.0, **BOUNDS}
     return operation("unary_f32", {"x": ((2, 3), F32)}, ((2, 3), F32), params)
 
 
@@ -100,8 +100,8 @@ REFUSALS: list[tuple[Callable[[], Operation], Change, str]] = [
     (unary_f32, activation(Y, (3, 2), F32), "y: shape is .3,2., must be that of x"),
     (unary_f32, param("kind", -1), "kind: is -1, must be from 0 to 76"),
     (unary_f32, param("kind", 77), "kind: is 77, must be from 0 to 76"),
-    (unary_f32, param("kind", 26), "kind: is 26, must be from 64 to 76"),
-    (unary_f32, param("kind", 63), "kind: is 63, must be from 64 to 76"),
+    (unary_f32, param("kind", 27), "kind: is 27, must be from 65 to 76"),
+    (unary_f32, param("kind", 64), "kind: is 64, must be from 65 to 76"),
     *((unary_f32, param(name, np.inf), f"{name}: is inf, must be finite")
       for name in ("alpha", "beta", "gamma")),
     (pool2d_f32, activation(X, (2, 3, 4, 5)), "x: dtype is int8, must be float32"),

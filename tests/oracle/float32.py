@@ -171,6 +171,27 @@ def mish(x: Array) -> Array:
 
 
 @quiet
+def log_f32(x: Array) -> Array:
+    """The function `log` of unary_f32; `log` below is that of sums."""
+    subnormal = x < F(2.0**-126)
+    bits = np.where(subnormal, x * F(2.0**25), x).astype(F).view(np.int32).astype(np.int64)
+    bits = (bits - 0x3F3504F3).astype(np.int32)
+    e = (bits >> 23).astype(F) - np.where(subnormal, F(25), F(0))
+    r = ((bits & 0x7FFFFF) + 0x3F3504F3).astype(np.int32).view(F) - F(1)
+    p = np.full_like(r, 7.0376836292e-2)
+    for c in (
+        -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1, -1.6668057665e-1,
+        2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1,
+    ):  # fmt: skip
+        p = fma(p, r, F(c))
+    z = r * r
+    y = fma(e, F(-2.12194440e-4), p * r * z)
+    y = fma(e, F(0.693359375), r + fma(z, F(-0.5), y))
+    y = np.where(x > 0, y, np.where(x < 0, NAN, F(-np.inf)))
+    return np.where(x < np.inf, y, x)
+
+
+@quiet
 def hard_sigmoid(x: Array, alpha: F, beta: F) -> Array:
     return smaller(F(1), larger(F(0), fma(alpha, x, beta)))
 
@@ -211,6 +232,7 @@ def unary(kind: str, x: Array, alpha: float = 0, beta: float = 0, gamma: float =
         "gelu_tanh": gelu_tanh,
         "erf": erf,
         "mish": mish,
+        "log": log_f32,
         "sqrt": np.sqrt,
         "rsqrt": lambda x: F(1) / np.sqrt(x),
         "reciprocal": lambda x: F(1) / x,

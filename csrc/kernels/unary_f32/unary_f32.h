@@ -33,7 +33,8 @@ enum {
     EI_F32_SOFTSIGN = 23,         // x / (1 + |x|)
     EI_F32_THRESHOLDED_RELU = 24, // alpha < x ? x : 0
     EI_F32_SHRINK = 25,           // x < -alpha ? x + beta : alpha < x ? x - beta : 0
-    EI_F32_KINDS = 26,
+    EI_F32_LOG = 26,              // of 0: minus infinity; of a negative number: NaN
+    EI_F32_KINDS = 27,
 };
 
 typedef struct ei_unary_f32_args {

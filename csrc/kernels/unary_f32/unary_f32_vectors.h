@@ -62,6 +62,7 @@ EI_UNARY(softsign, x / (ei_absolute(x) + 1.0f))
 EI_UNARY(thresholded_relu, ei_select(ei_less(ei_splat(args->alpha), x), x,
                                      ei_select(ei_is_nan(x), x, ei_splat(0.0f))))
 EI_UNARY(shrink, ei_shrink(x, args))
+EI_UNARY(logarithm, ei_log(x))
 
 /// Defines `name`, the kernel of a tier.
 #define EI_UNARY_F32(name)                                                                         \
@@ -92,7 +93,8 @@ EI_UNARY(shrink, ei_shrink(x, args))
         case EI_F32_SIGN: sign_of(x, y, count, args); return;                                      \
         case EI_F32_SOFTSIGN: softsign(x, y, count, args); return;                                 \
         case EI_F32_THRESHOLDED_RELU: thresholded_relu(x, y, count, args); return;                 \
-        default: shrink(x, y, count, args); return;                                                \
+        case EI_F32_SHRINK: shrink(x, y, count, args); return;                                     \
+        default: logarithm(x, y, count, args); return;                                             \
         }                                                                                          \
     }
 

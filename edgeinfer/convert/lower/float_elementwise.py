@@ -60,7 +60,7 @@ UNARY = {
     "softsign": 23,
     "thresholded_relu": 24,
     "shrink": 25,
-    "log": 64,
+    "log": 26,
     "sin": 65,
     "cos": 66,
     "tan": 67,
