@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import edgeinfer
 from edgeinfer.budget import format_bytes, parse_bytes
@@ -19,8 +19,12 @@ from edgeinfer.convert.passes import run_passes
 from edgeinfer.convert.plan import plan_program, session_bytes
 from edgeinfer.convert.program import Plan, Program, Value
 from edgeinfer.convert.write import write_model
-from edgeinfer.errors import ConversionError, ModelReadError
+from edgeinfer.errors import ConversionError, InputError, ModelReadError
 from edgeinfer.source_format import source_format
+
+if TYPE_CHECKING:
+    from edgeinfer.convert.quantize.calibration_data import CalibrationSource
+    from edgeinfer.convert.quantize.post_training import Quantized
 
 Source = str | os.PathLike[str] | bytes | Graph
 """A path, the bytes of a file, or a graph (which conversion rewrites)."""
@@ -36,6 +40,7 @@ class Conversion:
     programs, plans : what was lowered, and where it will lie in memory.
     graph : the graph as the passes left it.
     metadata : what the file says about itself.
+    quantized : what post-training quantisation did; None where there was none.
     """
 
     data: bytes = field(repr=False)
@@ -43,6 +48,7 @@ class Conversion:
     plans: tuple[Plan, ...]
     graph: Graph
     metadata: dict[str, Any] = field(repr=False)
+    quantized: Quantized | None = field(default=None, repr=False)
 
     @property
     def session_bytes(self) -> int:
@@ -105,8 +111,11 @@ def convert(
     name: str | None = None,
     float_weights: Literal["float32", "float16"] = "float32",
     progress: Callable[[str], None] | None = None,
+    calibration: CalibrationSource | None = None,
+    quantize: Literal["int8"] | None = None,
+    **quantization: Any,
 ) -> Conversion:
-    """Convert a source model.
+    """Convert a source model; with calibration data, quantise it to INT8 first.
 
     Parameters
     ----------
@@ -117,7 +126,12 @@ def convert(
     float_weights : how convolutions and fully connected layers that compute in float32 store their
         weights. float16 is half the size; it rounds the weights, everything is computed in float32.
     progress : called with the name of each stage as it begins: "reading", "passes", "planning",
-        "writing".
+        "writing"; while quantising, with how far it has come.
+    calibration : samples of what a float model will be given: a path of a .npz or .npy file or of a
+        folder of images, arrays, or an iterable of samples (docs/quantise.md).
+    quantize : "int8", the default where there is calibration data.
+    **quantization : the fields of `quantize.post_training.QuantizationOptions`: method, seed and so
+        on.
 
     Returns
     -------
@@ -128,7 +142,10 @@ def convert(
     ------
     ConversionError
         The file is damaged or of no known format, or nodes of it cannot be run; `problems` lists
-        every one of them.
+        every one of them. Or it is quantised already, and there is calibration data.
+    InputError
+        The calibration data cannot be read, does not fit the model, or is too thin or degenerate
+        to calibrate with.
     BudgetError
         A session would need more than `ram_budget`; the message names the step that peaks.
     MissingExtraError
@@ -141,19 +158,25 @@ def convert(
     begin("reading")
     graph, digest = _load(source, name)
     begin("passes")
-    lowered = _lower(graph, float_weights)
-    if lowered.problems:
-        count = len(lowered.problems)
-        raise ConversionError(
-            f"{graph.name} cannot be converted: {count} problem{'s' if count > 1 else ''}",
-            lowered.problems,
-        )
+    quantized = None
+    if calibration is not None:
+        quantized = _quantize(graph, calibration, quantization, begin)
+        graph = quantized.graph
+        lowered = lower(graph, float_weights=float_weights)
+    elif quantize is not None or quantization:
+        asked = ", ".join(["quantize", *quantization] if quantize else quantization)
+        raise InputError(f"{asked}: quantising needs calibration data, calibration=...")
+    else:
+        lowered = _lower(graph, float_weights)
+    _refuse(graph.name, lowered.problems)
     begin("planning")
     plan = plan_program(lowered.program, ram_budget=budget)
     begin("writing")
     metadata = _metadata(graph, digest, lowered, plan)
+    if quantized is not None:
+        metadata["quantization"] = quantized.described()
     data = write_model([(lowered.program, plan)], metadata)
-    return Conversion(data, (lowered.program,), (plan,), graph, metadata)
+    return Conversion(data, (lowered.program,), (plan,), graph, metadata, quantized)
 
 
 def check(source: Source, *, name: str | None = None) -> list[Problem]:
@@ -163,6 +186,28 @@ def check(source: Source, *, name: str | None = None) -> list[Problem]:
     """
     graph, _ = _load(source, name)
     return _lower(graph).problems
+
+
+def _quantize(
+    graph: Graph,
+    calibration: CalibrationSource,
+    quantization: dict[str, Any],
+    progress: Callable[[str], None],
+) -> Quantized:
+    from edgeinfer.convert.quantize.post_training import QuantizationOptions, quantize_model
+
+    options = QuantizationOptions(**quantization)
+    _refuse(graph.name, graph.problems)
+    run_passes(graph)
+    return quantize_model(graph, calibration, options, progress)
+
+
+def _refuse(name: str, problems: Sequence[Problem]) -> None:
+    if problems:
+        count = len(problems)
+        raise ConversionError(
+            f"{name} cannot be converted: {count} problem{'s' if count > 1 else ''}", problems
+        )
 
 
 def _silent(_: str) -> None:

@@ -164,6 +164,7 @@ class Node:
     name: str = ""
     source: str = ""  # the source format's operator, e.g. CONV_2D or QLinearConv
     absorbed: tuple[str, ...] = ()  # names of source nodes that passes fused into this one
+    float_reason: str = ""  # why quantisation left it in float32
 
     def input(self, index: int) -> Tensor:
         """Input `index`, which must be present."""

@@ -57,6 +57,7 @@ def in_float(node: Node, lowering: Lowering) -> tuple[Node, list[Node]]:
         node.name,
         node.source,
         node.absorbed,
+        node.float_reason,
     )
     return between, after
 

@@ -109,6 +109,7 @@ def copied(graph: Graph) -> Graph:
             node.name,
             node.source,
             node.absorbed,
+            node.float_reason,
         )
         for node in graph.nodes
     ]

@@ -79,6 +79,9 @@ STAGES: tuple[tuple[str, tuple[Pass, ...]], ...] = (
 )
 """Name and passes of every stage."""
 
+FINISHING: tuple[tuple[str, tuple[Pass, ...]], ...] = (("what quantisation left", TIDY), STAGES[-1])
+"""For a graph that was quantised after the stages above had run on it in float32."""
+
 MAX_ROUNDS = 1000
 """No graph needs nearly as many; a pair of passes that undo each other would need more."""
 
@@ -97,6 +100,13 @@ def run_passes(graph: Graph) -> None:
         _run_stage(graph, name, passes)
         if kept is not None and transposed_bytes(graph) > transposed_bytes(kept):
             graph.nodes, graph.outputs = kept.nodes, kept.outputs
+
+
+def finish_quantized(graph: Graph) -> None:
+    """Tidy a graph that `quantize` made of a float graph on which the passes had run."""
+    _check(graph, "quantisation")
+    for name, passes in FINISHING:
+        _run_stage(graph, name, passes)
 
 
 def _run_stage(graph: Graph, name: str, passes: tuple[Pass, ...]) -> None:
