@@ -1,5 +1,7 @@
 """Let a convolution or fully_connected add a constant per output channel as its bias.
 
+A float32 bias that it has already takes the constant in: both are added in float64, rounded once.
+
 Only where the source leaves the sum in float32 between the two: a quantised intermediate rounds.
 The bias stays float32 here; lowering rounds it to the accumulator's scale, which is finer than
 that of the output by orders of magnitude.
@@ -36,6 +38,10 @@ def fuse_bias_adds(graph: Graph) -> bool:
                 continue
             if node.op == "sub":
                 bias = -bias
+            own = producer.inputs[2] if len(producer.inputs) > 2 else None
+            if own is not None and own.data is not None:
+                both = own.data.reshape(-1).astype(np.float64) + bias
+                bias = both.astype(np.float32)
             producer.inputs = [*producer.inputs[:2], constant(addend.name, bias)]
             producer.activation = node.activation
             producer.outputs = [node.output]
@@ -48,8 +54,13 @@ def fuse_bias_adds(graph: Graph) -> bool:
 
 
 def _takes_bias(node: Node) -> bool:
-    has_bias = len(node.inputs) > 2 and node.inputs[2] is not None
-    return node.op in TAKES_BIAS and not has_bias and node.activation is None
+    if node.op not in TAKES_BIAS or node.activation is not None:
+        return False
+    bias = node.inputs[2] if len(node.inputs) > 2 else None
+    if bias is None:
+        return True
+    weights_are_float = node.input(1).dtype == "float32"
+    return bias.data is not None and bias.dtype == "float32" and weights_are_float
 
 
 def _bias(

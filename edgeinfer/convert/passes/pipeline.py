@@ -21,6 +21,7 @@ from edgeinfer.convert.passes.edit import copied
 from edgeinfer.convert.passes.flatten_transposes import flatten_transposes
 from edgeinfer.convert.passes.fold_constants import fold_constants
 from edgeinfer.convert.passes.fold_pads import fold_pads
+from edgeinfer.convert.passes.fold_scales import fold_scales
 from edgeinfer.convert.passes.fuse_activations import fuse_activations
 from edgeinfer.convert.passes.fuse_bias_adds import fuse_bias_adds
 from edgeinfer.convert.passes.fuse_pointwise import fuse_pointwise
@@ -55,6 +56,7 @@ STAGES: tuple[tuple[str, tuple[Pass, ...]], ...] = (
         (
             propagate_quantization,
             split_conversions,
+            fold_scales,
             fuse_bias_adds,
             fuse_activations,
             convert_uint8,
@@ -68,6 +70,7 @@ STAGES: tuple[tuple[str, tuple[Pass, ...]], ...] = (
         (
             raise_transposes,
             fold_pads,
+            fold_scales,
             fuse_bias_adds,
             fuse_activations,
             propagate_quantization,
