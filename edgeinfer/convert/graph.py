@@ -56,7 +56,7 @@ quantize, dequantize, requantize: x -> y; the tensors' own quantisation says eve
 
 On float32, and where they say so on others:
 
-div, pow: a, b (broadcasting) -> y.
+div, pow, atan2: a, b (broadcasting) -> y.
 mod: a, b -> y; fmod (bool: the sign of a, as C's fmod has it; else that of b).
 floor, ceil, round (half to even), sign, reciprocal, sin, cos, tan, asin, acos, atan, sinh, cosh,
     asinh, acosh, atanh, mish, softsign: x -> y, elementwise.

@@ -17,7 +17,6 @@ from edgeinfer.convert.frontends.tflite import HANDLERS
 from edgeinfer.convert.frontends.tflite.labels import read_labels
 from edgeinfer.convert.graph import Graph, Problem, check_graph
 from edgeinfer.errors import MissingExtraError
-from tests.builders import tflite_elementwise_ops as elementwise_models
 from tests.builders import tflite_matmul_ops as matmul_models
 from tests.builders import tflite_shape_ops as shape_models
 from tests.builders.spec import Quant, Spec
@@ -249,19 +248,6 @@ def test_constants_are_dequantized_and_quantized_at_conversion() -> None:
     assert constant.data.tolist() == [[10, 12, 14, 16]]
 
 
-def test_half_precision_weights_are_widened_before_they_are_refused() -> None:
-    b = ModelBuilder()
-    x, w, y = Spec((1, 4), np.float32), np.ones((3, 4), np.float16), Spec((1, 3), np.float32)
-    xi, hi = b.tensor(x), b.constant(w.view(np.int16), name="half")
-    wi, yi = b.tensor(Spec((3, 4), np.float32)), b.tensor(y)
-    b.operator("DEQUANTIZE", [hi], [wi])
-    b.operator("FULLY_CONNECTED", [xi, wi], [yi], schema.FullyConnectedOptionsT())
-    model = edited(b.build([xi], [yi]), set_field(hi, type=schema.TensorType.FLOAT16))
-    (node,) = graph_of(model).nodes
-    assert node.op == "unsupported"
-    assert node.input(1).data is not None and np.all(node.input(1).data == 1)
-
-
 def test_a_buffer_may_lie_behind_the_flatbuffer() -> None:
     def move_out(model: schema.ModelT) -> None:
         buffer = model.buffers[model.subgraphs[0].tensors[1].buffer]
@@ -354,23 +340,6 @@ def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         read("tflite", dense(), "model.tflite")
 
 
-def test_float_models_have_a_problem_for_every_operator(models_dir) -> None:
-    for path in sorted(models_dir.glob("*_fp32.tflite")):
-        graph = graph_of(path.read_bytes())
-        computing = [node for node in graph.nodes if node.op != "reshape"]
-        assert len(graph.problems) == len(computing) > 0
-        for problem in graph.problems:
-            assert problem.reason.startswith("float32 execution is not available")
-            assert problem.advice == "quantise the model to int8 first"
-
-
-def test_dynamic_range_quantisation_is_recognised() -> None:
-    x, y = Spec((1, 4), np.float32), Spec((1, 3), np.float32)
-    w = np.zeros((3, 4), np.int8)
-    problem = only_problem(matmul_models.fully_connected(x, w, Quant(0.1), None, y))
-    assert "dynamic-range" in problem.reason
-
-
 def test_asymmetric_weights_are_refused() -> None:
     x, y = Spec((1, 4), np.uint8, Quant(0.5, 128)), Spec((1, 3), np.uint8, Quant(1.0, 0))
     w = np.zeros((3, 4), np.uint8)
@@ -431,7 +400,7 @@ def set_field(index: int, **fields: object):
         (set_field(1, sparsity=schema.SparsityParametersT()), "y", "sparse"),
         (set_field(3, type=schema.TensorType.STRING), "y", "element type STRING"),
         (set_field(3, type=schema.TensorType.INT16), "y", "its output int16"),
-        (set_field(3, type=schema.TensorType.FLOAT32), "y", "float32 execution"),
+        (set_field(3, type=schema.TensorType.FLOAT32), "y", "its output float32"),
         (set_field(3, quantization=None), "y", "has no scale"),
         (set_field(1, quantization=None), "y", "have no scale"),
         (set_field(2, type=schema.TensorType.FLOAT32), "y", "bias is float32"),
@@ -465,12 +434,6 @@ def test_an_operand_that_must_be_constant_is_named() -> None:
     b.operator("RESHAPE", [xi, si], [yi], schema.ReshapeOptionsT())
     problem = only_problem(b.build([xi, si], [yi]))
     assert problem.reason == "its shape (tensor 'size') is computed at run time"
-
-
-def test_integer_arithmetic_at_run_time_is_refused() -> None:
-    x = Spec((4,), np.int32)
-    problem = only_problem(elementwise_models.binary("ADD", x, x, x))
-    assert "int32" in problem.reason
 
 
 def test_constants_may_not_grow_without_bound() -> None:

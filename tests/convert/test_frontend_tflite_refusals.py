@@ -137,9 +137,9 @@ CASES = {
     "matmul: vector": (batch_matmul(int8((4,)), int8((4, 1))), "not both matrices"),
     "matmul: inner axis": (batch_matmul(int8((1, 4)), int8((3, 1))), "do not go together"),
     "matmul: batch": (batch_matmul(int8((2, 1, 4)), int8((3, 4, 1))), "do not go together"),
-    "matmul: hybrid": (
+    "matmul: two types": (
         matmul_models.batch_matmul(Spec((1, 4), np.float32), int8((4, 1)), FLOAT),
-        "dynamic-range",
+        "several element types: float32, int8",
     ),
     "add: shapes": (elementwise_models.binary("ADD", X, int8((5,)), X), "do not go together"),
     "add: types": (
@@ -181,7 +181,7 @@ CASES = {
         "has no single scale",
     ),
     "dequantize: to int32": (elementwise_models.dequantize(int8((4,)), INT32), "float32 is needed"),
-    "cast: int32 to float32": (one("CAST", [INT32], [FLOAT]), "casts int32 to float32"),
+    "cast: of quantised numbers": (one("CAST", [int8((4,))], [FLOAT]), "is quantised"),
     "reshape: elements": (shape_models.reshape(X, int8((7, 7))), "does not become [7, 7]"),
     "reshape: open axis": (
         one("RESHAPE", [X, ints(-1, 7)], [X], schema.ReshapeOptionsT()),

@@ -104,6 +104,7 @@ REAL: dict[str, Function] = {
     "mish": lambda node, x: x * np.tanh(_softplus(x)),
     "mod": _mod,
     "pow": lambda node, a, b: np.power(a, b),
+    "atan2": lambda node, a, b: np.arctan2(a, b),
     "reciprocal": lambda node, x: 1 / x,
     "reduce_prod": lambda node, x: np.prod(
         x, axis=node.attrs["axes"], keepdims=node.attrs["keep_dims"]

@@ -12,10 +12,12 @@ from __future__ import annotations
 from edgeinfer.convert.graph import Graph
 
 from . import (
+    arithmetic,
     batch_blocks,
     conversion,
     convolution,
     elementwise,
+    logic,
     matmul,
     movement,
     pooling,
@@ -28,10 +30,12 @@ from .operation import Handling
 from .patterns import Patterns
 
 HANDLERS: dict[str, Handling] = {
+    **arithmetic.HANDLERS,
     **batch_blocks.HANDLERS,
     **conversion.HANDLERS,
     **convolution.HANDLERS,
     **elementwise.HANDLERS,
+    **logic.HANDLERS,
     **matmul.HANDLERS,
     **movement.HANDLERS,
     **pooling.HANDLERS,

@@ -35,15 +35,19 @@ def dequantize(op: Operation) -> None:
 
 
 def cast(op: Operation) -> None:
-    """Only to the same type: numbers change their type by QUANTIZE and DEQUANTIZE alone."""
-    x = op.input(0)
-    if op.output().dtype != x.dtype:
-        raise Unsupported(
-            f"it casts {x.dtype} to {op.output().dtype} at run time",
-            "take or give this tensor in the other type",
-        )
-    moved(op, x)
-    op.emit("reshape", [x], x.shape)
+    """Between plain numbers; quantised ones change their type by QUANTIZE and DEQUANTIZE alone."""
+    x, y = op.input(0), op.output()
+    if y.dtype == x.dtype:
+        moved(op, x)
+        op.emit("reshape", [x], x.shape)
+        return
+    for tensor in (x, y):
+        if tensor.quantization is not None:
+            raise Unsupported(
+                f"it casts {x.dtype} to {y.dtype}, and {tensor.name!r} is quantised",
+                "take or give this tensor in the other type",
+            )
+    op.emit("cast", [x], x.shape)
 
 
 HANDLERS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgeinfer.convert.graph import Tensor
 
-from .operands import bias, channel_quantization, need_rank, quantised, weights
+from .operands import bias, channel_quantization, computed, need_rank, weights
 from .operation import Handling, Operation, Unsupported
 from .window import SAME, extent, padding, same_pads, stride_size, window
 
@@ -17,8 +17,8 @@ def _image_and_weights(op: Operation, x_index: int = 0) -> tuple[Tensor, Tensor]
 
 
 def _check_output(op: Operation, x: Tensor) -> None:
-    y = quantised(op.output())
-    if y.dtype != quantised(x).dtype:
+    y = computed(op.output())
+    if y.dtype != computed(x).dtype:
         raise Unsupported(f"its input is {x.dtype} and its output {y.dtype}")
 
 
@@ -52,13 +52,13 @@ def depthwise_conv_2d(op: Operation) -> None:
     x, stored = _image_and_weights(op)
     one, kernel_h, kernel_w, out_channels = stored.shape
     n, height, width, channels = x.shape
-    w = weights(op, x, 1, out_channels)
+    w = weights(op, x, 1, out_channels, axis=3)
     _check_output(op, x)
     if one != 1 or out_channels % channels:
         raise Unsupported(f"weights of shape {list(w.shape)} for {channels} input channels")
-    assert w.quantization is not None and w.data is not None
+    assert w.data is not None
     shape = (kernel_h, kernel_w, out_channels)
-    scale = channel_quantization(w.quantization.scale, axis=2)
+    scale = w.quantization and channel_quantization(w.quantization.scale, axis=2)
     win = window(op, (height, width), (kernel_h, kernel_w), has_dilations=True)
     op.emit(
         "depthwise_conv2d",

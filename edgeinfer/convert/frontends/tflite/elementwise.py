@@ -4,49 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from edgeinfer.convert.graph import Tensor
-
-from .operands import quantised, quantised_alike
+from .operands import broadcast, computed, computed_alike, numbers_alike
 from .operation import Activation, Handler, Handling, Operation, Unsupported
-
-
-def _broadcast(a: Tensor, b: Tensor) -> tuple[int, ...]:
-    try:
-        return np.broadcast_shapes(a.shape, b.shape)
-    except ValueError:
-        raise Unsupported(
-            f"shapes {list(a.shape)} and {list(b.shape)} do not go together"
-        ) from None
 
 
 def _binary(ir_op: str, *, has_activation: bool) -> Handler:
     def handler(op: Operation) -> None:
-        a, b = quantised_alike(op, 2)
+        a, b = numbers_alike(op, 2)
         activation: Activation = op.activation() if has_activation else None
-        op.emit(ir_op, [a, b], _broadcast(a, b), activation=activation)
-
-    return handler
-
-
-def _extreme(ir_op: str) -> Handler:
-    """MAXIMUM or MINIMUM: of plain int32 too, which is compared as it is."""
-    quantised_handler = _binary(ir_op, has_activation=False)
-
-    def handler(op: Operation) -> None:
-        a, b = op.input(0), op.input(1)
-        if {a.dtype, b.dtype, op.output().dtype} != {"int32"}:
-            quantised_handler(op)
-            return
-        op.emit(ir_op, [a, b], _broadcast(a, b))
+        op.emit(ir_op, [a, b], broadcast(a, b), activation=activation)
 
     return handler
 
 
 def _unary(ir_op: str, **attrs: Any) -> Handler:
     def handler(op: Operation) -> None:
-        (x,) = quantised_alike(op, 1)
+        (x,) = numbers_alike(op, 1) if ir_op in ("abs", "neg") else computed_alike(op, 1)
         op.emit(ir_op, [x], x.shape, **attrs)
 
     return handler
@@ -54,30 +27,32 @@ def _unary(ir_op: str, **attrs: Any) -> Handler:
 
 def leaky_relu(op: Operation) -> None:
     """x, or Alpha * x below zero."""
-    (x,) = quantised_alike(op, 1)
+    (x,) = computed_alike(op, 1)
     op.emit("leaky_relu", [x], x.shape, alpha=op.options["Alpha"])
 
 
 def gelu(op: Operation) -> None:
     """By erf, or by its approximation with tanh."""
-    (x,) = quantised_alike(op, 1)
+    (x,) = computed_alike(op, 1)
     op.emit("gelu", [x], x.shape, approximate=bool(op.options["Approximate"]))
 
 
 def prelu(op: Operation) -> None:
-    """x, or slope * x below zero; the slope is a constant that broadcasts to x."""
-    x, slope = quantised_alike(op, 2)
-    op.constant(1, "slope")
-    if _broadcast(x, slope) != x.shape:
+    """x, or slope * x below zero; the slope broadcasts to x, and is a constant unless float32."""
+    x, slope = computed_alike(op, 2)
+    if x.dtype != "float32":
+        op.constant(1, "slope")
+    if broadcast(x, slope) != x.shape:
         raise Unsupported(f"a slope of shape {list(slope.shape)} for input {list(x.shape)}")
     op.emit("prelu", [x, slope], x.shape)
 
 
 def softmax(op: Operation) -> None:
     """Along the last axis. The result may be float32, or have another integer type than x."""
-    x = quantised(op.input(0))
-    if op.output().dtype != "float32":
-        quantised(op.output())
+    x = computed(op.input(0))
+    computed(op.output())
+    if x.dtype == "float32" != op.output().dtype:
+        raise Unsupported(f"its input is float32 and its output {op.output().dtype}")
     if not x.shape:
         raise Unsupported("its input has no axis")
     op.emit("softmax", [x], x.shape, axis=len(x.shape) - 1, beta=op.options["Beta"])
@@ -93,8 +68,8 @@ HANDLERS = {
     "LEAKY_RELU": Handling(leaky_relu, "LeakyReluOptions"),
     "LOG": Handling(_unary("log")),
     "LOGISTIC": Handling(_unary("sigmoid")),
-    "MAXIMUM": Handling(_extreme("maximum")),
-    "MINIMUM": Handling(_extreme("minimum")),
+    "MAXIMUM": Handling(_binary("maximum", has_activation=False)),
+    "MINIMUM": Handling(_binary("minimum", has_activation=False)),
     "MUL": Handling(_binary("mul", has_activation=True), "MulOptions"),
     "NEG": Handling(_unary("neg")),
     "PRELU": Handling(prelu),

@@ -170,23 +170,26 @@ class Operation:
         suffix: str,
         *,
         like: Tensor | None = None,
+        dtype: str | None = None,
         activation: Activation = None,
         **attrs: Any,
     ) -> Tensor:
         """Add a node on the way to the output and return what it makes.
 
-        That tensor is not in the file. It is named after the operator's output, and has the dtype
-        and quantisation of `like`, or else of the first input.
+        That tensor is not in the file. It is named after the operator's output. It has the dtype
+        and quantisation of `like`, or else of the first input; or it has `dtype` and none.
         """
         like = like or inputs[0]
-        made = Tensor(
-            f"{self.name}/{suffix}",
-            self._check_shape(shape, like.dtype),
-            like.dtype,
-            like.quantization,
-        )
+        quantization = like.quantization if dtype is None else None
+        dtype = dtype or like.dtype
+        made = Tensor(f"{self.name}/{suffix}", self._check_shape(shape, dtype), dtype, quantization)
         self.nodes.append(Node(op, list(inputs), [made], attrs, activation, self.name, self.code))
         return made
+
+    def given(self, values: npt.ArrayLike, suffix: str, dtype: str = "float32") -> Tensor:
+        """A constant that is not in the file."""
+        data = np.asarray(values, dtype)
+        return Tensor(f"{self.name}/{suffix}", data.shape, dtype, None, data)
 
     def reshaped(self, tensor: Tensor, shape: Sequence[int], suffix: str) -> Tensor:
         """`tensor` under another shape: itself when it has that shape."""

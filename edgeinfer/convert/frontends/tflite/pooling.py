@@ -4,32 +4,46 @@ from __future__ import annotations
 
 from typing import Any
 
-from .operands import moved, need_rank, quantised_alike, resolve_axis
+from edgeinfer.convert.graph import Tensor
+
+from .operands import computed_alike, floats, moved, need_rank, numbers_alike, resolve_axis
 from .operation import Handler, Handling, Operation, Unsupported
 from .window import filter_size, window
 
 
 def average_pool_2d(op: Operation) -> None:
     """The mean of the pixels inside the image."""
-    (x,) = quantised_alike(op, 1)
+    (x,) = computed_alike(op, 1)
+    shape, attrs = _averages(op, x)
+    op.emit("avg_pool2d", [x], shape, activation=op.activation(), **attrs)
+
+
+def l2_pool_2d(op: Operation) -> None:
+    """The root of the mean square of the pixels inside the image."""
+    (x,) = floats(op, 1)
+    shape, attrs = _averages(op, x)
+    squares = op.step("square", [x], x.shape, "squares")
+    means = op.step("avg_pool2d", [squares], shape, "means", **attrs)
+    op.emit("sqrt", [means], shape, activation=op.activation())
+
+
+def _averages(op: Operation, x: Tensor) -> tuple[tuple[int, ...], dict[str, Any]]:
+    """Shape and attributes of an average pool."""
     n, height, width, channels = need_rank(x, 4).shape
     kernel = filter_size(op)
     win = window(op, (height, width), kernel, has_dilations=False)
-    op.emit(
-        "avg_pool2d",
-        [x],
-        (n, *win.size, channels),
-        activation=op.activation(),
-        kernel=kernel,
-        strides=win.strides,
-        pads=win.pads,
-        count_include_pad=False,
-    )
+    attrs = {
+        "kernel": kernel,
+        "strides": win.strides,
+        "pads": win.pads,
+        "count_include_pad": False,
+    }
+    return (n, *win.size, channels), attrs
 
 
 def max_pool_2d(op: Operation) -> None:
     """The largest of the pixels inside the image."""
-    (x,) = quantised_alike(op, 1)
+    (x,) = computed_alike(op, 1)
     n, height, width, channels = need_rank(x, 4).shape
     kernel = filter_size(op)
     win = window(op, (height, width), kernel, has_dilations=False)
@@ -47,15 +61,32 @@ def max_pool_2d(op: Operation) -> None:
 
 def _reduction(ir_op: str) -> Handler:
     def handler(op: Operation) -> None:
-        (x,) = quantised_alike(op, 1)
+        (x,) = numbers_alike(op, 1)
         rank = len(x.shape)
         axes = tuple(sorted({resolve_axis(axis, rank) for axis in op.integers(1, "axes")}))
         if not axes:
-            op.emit("requantize", [x], x.shape)
+            op.emit("requantize" if x.quantization else "reshape", [x], x.shape)
             return
         keep_dims = bool(op.options["KeepDims"])
         kept = [1 if i in axes else n for i, n in enumerate(x.shape) if keep_dims or i not in axes]
         op.emit(ir_op, [x], kept, axes=axes, keep_dims=keep_dims)
+
+    return handler
+
+
+def _truth(ir_op: str) -> Handler:
+    """REDUCE_ANY and REDUCE_ALL: the largest and the smallest of truth values."""
+
+    def handler(op: Operation) -> None:
+        x = op.input(0)
+        if {x.dtype, op.output().dtype} != {"bool"}:
+            raise Unsupported(f"it reduces {x.dtype} to {op.output().dtype}; bool is needed")
+        axes = tuple(sorted({resolve_axis(a, len(x.shape)) for a in op.integers(1, "axes")}))
+        keep_dims = bool(op.options["KeepDims"])
+        kept = [1 if i in axes else n for i, n in enumerate(x.shape) if keep_dims or i not in axes]
+        numbers = op.step("cast", [x], x.shape, "numbers", dtype="int32")
+        found = op.step(ir_op, [numbers], kept, "found", axes=axes, keep_dims=keep_dims)
+        op.emit("cast", [found], kept)
 
     return handler
 
@@ -82,7 +113,7 @@ def _resize(mode: str) -> Handler:
             x = op.input(0)
             moved(op, x)
         else:
-            (x,) = quantised_alike(op, 1)
+            (x,) = computed_alike(op, 1)
         n, _, _, channels = need_rank(x, 4).shape
         size = op.integers(1, "size")
         if len(size) != 2:
@@ -109,10 +140,14 @@ HANDLERS = {
     "ARG_MAX": Handling(_arg_extreme("argmax")),
     "ARG_MIN": Handling(_arg_extreme("argmin")),
     "AVERAGE_POOL_2D": Handling(average_pool_2d, "Pool2DOptions"),
+    "L2_POOL_2D": Handling(l2_pool_2d, "Pool2DOptions"),
     "MAX_POOL_2D": Handling(max_pool_2d, "Pool2DOptions"),
     "MEAN": Handling(_reduction("mean"), "ReducerOptions"),
+    "REDUCE_ALL": Handling(_truth("reduce_min"), "ReducerOptions"),
+    "REDUCE_ANY": Handling(_truth("reduce_max"), "ReducerOptions"),
     "REDUCE_MAX": Handling(_reduction("reduce_max"), "ReducerOptions"),
     "REDUCE_MIN": Handling(_reduction("reduce_min"), "ReducerOptions"),
+    "REDUCE_PROD": Handling(_reduction("reduce_prod"), "ReducerOptions"),
     "RESIZE_BILINEAR": Handling(_resize("linear"), "ResizeBilinearOptions"),
     "RESIZE_NEAREST_NEIGHBOR": Handling(_resize("nearest"), "ResizeNearestNeighborOptions"),
     "SUM": Handling(_reduction("sum"), "ReducerOptions"),

@@ -26,10 +26,6 @@ _REASONS = {
         "take the model from before that step",
     ),
     "DENSIFY": ("sparse weights are not available", "export the weights as dense tensors"),
-    "DIV": (
-        "division is not available",
-        "multiply by the reciprocal, where the divisor is a constant",
-    ),
     "HASHTABLE": _STATE,
     "IF": _CONTROL_FLOW,
     "LSTM": _STATE,
