@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,11 @@ X = floats(2, 3, 4)
 POSITIVE = np.abs(X) + F(0.1)
 WITHIN = X / F(4.1)
 
+
+def real(op: str, x: np.ndarray) -> np.ndarray:
+    return real_unary(op, x.astype(F))
+
+
 FUNCTIONS: dict[str, tuple[np.ndarray, dict[str, Any], Callable[[np.ndarray], np.ndarray]]] = {
     "relu": (X, {}, lambda x: np.maximum(x, 0)),
     "relu6": (X * 4, {}, lambda x: np.clip(x, 0, 6)),
@@ -68,13 +74,13 @@ FUNCTIONS: dict[str, tuple[np.ndarray, dict[str, Any], Callable[[np.ndarray], np
     "hard_sigmoid": (X, {"alpha": 0.2, "beta": 0.5}, lambda x: np.clip(0.2 * x + 0.5, 0, 1)),
     "hard_swish": (X, {}, lambda x: x * np.clip(x / 6 + 0.5, 0, 1)),
     "gelu": (X, {"approximate": False}, lambda x: real_unary("gelu", x.astype(F))),
-    **{op: (X, {}, lambda x, op=op: real_unary(op, x.astype(F)))
+    **{op: (X, {}, partial(real, op))
        for op in ("exp", "sigmoid", "tanh", "silu", "erf", "mish", "abs", "neg", "square", "floor",
                   "ceil", "round", "sign", "softsign", "sin", "cos", "tan", "atan", "sinh", "cosh",
                   "asinh", "softplus", "reciprocal")},
-    **{op: (POSITIVE, {}, lambda x, op=op: real_unary(op, x.astype(F)))
+    **{op: (POSITIVE, {}, partial(real, op))
        for op in ("sqrt", "rsqrt", "log")},
-    **{op: (WITHIN, {}, lambda x, op=op: real_unary(op, x.astype(F)))
+    **{op: (WITHIN, {}, partial(real, op))
        for op in ("asin", "acos", "atanh")},
     "acosh": (POSITIVE + 1, {}, lambda x: real_unary("acosh", x.astype(F))),
 }  # fmt: skip
@@ -200,7 +206,12 @@ def test_norm(op: str, axis: int, constant: bool) -> None:
 def test_linear_resize(coordinates: str) -> None:
     x = floats(1, 3, 4, 2)
     name = "half_pixel_symmetric" if coordinates == "symmetric" else coordinates
-    attrs = {"mode": "linear", "coordinates": name, "rounding": None, "scales": None}
+    attrs: dict[str, Any] = {
+        "mode": "linear",
+        "coordinates": name,
+        "rounding": None,
+        "scales": None,
+    }
     y = run_node("resize", [x], (1, 5, 7, 2), **attrs)
     for axis, size in ((1, 5), (2, 7)):
         n = x.shape[axis]
@@ -232,7 +243,8 @@ def keys(x: np.ndarray, a: float) -> np.ndarray:
 def test_filtered_resize(size: int, mode: str, antialias: bool, exclude_outside: bool) -> None:
     """Of a line: weights of every pixel by its distance, those beyond the ends folded onto them."""
     x = floats(1, 1, 6, 2)
-    attrs = {"mode": mode, "coordinates": "half_pixel", "scales": None, "antialias": antialias}
+    attrs: dict[str, Any] = {"mode": mode, "coordinates": "half_pixel", "scales": None}
+    attrs |= {"antialias": antialias}
     attrs |= {"exclude_outside": exclude_outside, "cubic_coeff_a": -0.5}
     y = run_node("resize", [x], (1, 1, size, 2), **attrs)
     step = min(size / 6, 1) if antialias else 1
@@ -250,7 +262,8 @@ def test_filtered_resize(size: int, mode: str, antialias: bool, exclude_outside:
 
 def test_a_scale_that_can_be_read_in_two_ways_is_refused() -> None:
     b = GraphBuilder()
-    attrs = {"mode": "linear", "coordinates": "align_corners", "scales": (1.0, 0.6)}
+    attrs: dict[str, Any] = {"mode": "linear", "coordinates": "align_corners"}
+    attrs["scales"] = (1.0, 0.6)
     y = b.node("resize", [b.input((1, 2, 4, 1), None)], (1, 2, 2, 1), None, **attrs)
     (problem,) = lower(b.build(y)).problems
     assert problem.reason == "a scale of 0.6 for 4 pixels with align_corners has two readings"

@@ -67,7 +67,12 @@ def test_a_clamp_behind_is_fused() -> None:
 def test_transpose_conv2d() -> None:
     b = GraphBuilder()
     x, w = numbers(0, 1, 3, 4, 4), numbers(1, 6, 3, 3, 2)
-    attrs = {"strides": (2, 2), "dilations": (1, 1), "pads": (1, 1, 0, 0), "groups": 2}
+    attrs: dict[str, Any] = {
+        "strides": (2, 2),
+        "dilations": (1, 1),
+        "pads": (1, 1, 0, 0),
+        "groups": 2,
+    }
     inputs = [b.input(x.shape, None), b.constant(w)]
     y = b.node("transpose_conv2d", inputs, (1, 6, 8, 6), None, **attrs)
     zeros = np.zeros(6, np.float32)
@@ -109,7 +114,7 @@ def test_a_transpose_of_the_second_operand_is_part_of_the_product(transpose_b: b
     given = z if transpose_b else np.ascontiguousarray(z.swapaxes(1, 2))
     second = b.input(given.shape, None)
     inputs = [b.input(x.shape, None), b.transpose(second, (0, 2, 1))]
-    attrs = {"transpose_a": False, "transpose_b": transpose_b}
+    attrs: dict[str, Any] = {"transpose_a": False, "transpose_b": transpose_b}
     y = b.node("batch_matmul", inputs, (2, 3, 7), None, **attrs)
     graph = b.build(y)
     converted = convert(graph)

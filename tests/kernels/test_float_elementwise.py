@@ -51,7 +51,8 @@ def unary(
 def test_unary(kind: str, seed: int) -> None:
     draw = Draw(seed)
     x = draw.floats(draw.shape(0, 6), draw.choice([0.5, 3.0, 30.0]))
-    constants = tuple(float(np.float32(draw.uniform(-2, 2))) for _ in range(3))
+    alpha, beta, gamma = (float(np.float32(draw.uniform(-2, 2))) for _ in range(3))
+    constants = (alpha, beta, gamma)
     bounds = draw.bounds()
     note(f"{x.shape} {constants} {bounds}")
     y = float32.unary(kind, x, *constants)
@@ -79,7 +80,7 @@ def dense(rng: np.random.Generator) -> np.ndarray:
     edges[:, 1] |= np.uint32(0x7FFFFF)
     near = rng.uniform(-12, 12, 60_000).astype(np.float32)
     far = rng.uniform(-110, 110, 40_000).astype(np.float32)
-    integers = np.arange(-300, 300, 0.5, np.float32)
+    integers = np.arange(-300, 300, 0.5, dtype=np.float32)
     return np.concatenate(
         [each.view(np.float32).ravel(), edges.view(np.float32).ravel(), near, far, integers]
     )

@@ -10,7 +10,14 @@ from hypothesis import given, note
 from edgeinfer.convert.lower.float_reduction import REDUCTIONS
 from edgeinfer.convert.program import Operation, Value
 from tests.kernels.draw import Draw, often, seeds
-from tests.kernels.run_operation import all_rows, check_bits, constant, run_whole, same_rows
+from tests.kernels.run_operation import (
+    RowRange,
+    all_rows,
+    check_bits,
+    constant,
+    run_whole,
+    same_rows,
+)
 from tests.kernels.test_pool_reduce import draw_window, rows_of
 from tests.oracle import float32
 from tests.oracle.float32 import F, quiet
@@ -123,7 +130,8 @@ def test_layer_norm(seed: int) -> None:
     centred, epsilon = draw.flag(), draw.choice([1e-5, 1e-12, 0.0])
     expected = float32.layer_norm(x, scale, bias, F(epsilon), centred)
     inputs: list[Value | None] = [Value("x", x.shape, "float32")]
-    arrays, reads = [x], [same_rows]
+    arrays: list[np.ndarray] = [x]
+    reads: list[RowRange] = [same_rows]
     for name, data in (("scale", scale), ("bias", bias)):
         if data is None:
             inputs.append(None)

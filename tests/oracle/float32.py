@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -286,7 +287,7 @@ def binary(kind: str, a: Array, b: Array) -> Array:
 
 # --- sums of 16 interleaved parts
 
-Joins = {
+Joins: dict[str, tuple[Any, Callable[..., Any], Callable[..., Any]]] = {
     "sum": (F(0), lambda part, x: part + x, np.add),
     "squares": (F(0), lambda part, x: fma(x, x, part), np.add),
     "magnitudes": (F(0), lambda part, x: part + np.abs(x), np.add),

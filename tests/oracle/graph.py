@@ -388,4 +388,6 @@ _OPERATORS: dict[str, Operator] = {
 }
 _OPERATORS.update({name: _computed(function) for name, function in float_operators.REAL.items()})
 _OPERATORS.update({name: _moving(function) for name, function in float_operators.PLAIN.items()})
-_OPERATORS["top_k"] = lambda node, operands: float_operators.top_k(node, list(operands))
+_OPERATORS["top_k"] = lambda node, operands: float_operators.top_k(
+    node, [x for x in operands if x is not None]
+)
