@@ -2,7 +2,8 @@
 
 Runs the model on one input over and over after a warm-up, each run timed on its own. Times include
 the Python call. For figures that can be compared, pin the process to a core for each thread
-(taskset -c 0).
+(taskset -c 0) and let the governor be "performance". The state of the machine is read before, after
+and, between runs, meanwhile; a run that heat, power or firmware slowed down is told as such.
 
 --profile says where the time goes: for each step the kernel that runs it and the tier that this is
 of, its median time, its share, and what it achieves. One of every eight runs is profiled; the
@@ -12,6 +13,7 @@ percentiles are those of the others.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -35,11 +37,13 @@ from edgeinfer.cli.text import format_table, print_json, printable
 if TYPE_CHECKING:
     from edgeinfer.cli.profiling import StepProfiler
     from edgeinfer.session import Array, TensorInfo
+    from edgeinfer.system.watch import RunWatch
 
 EXAMPLE = "edgeinfer bench model.edge --profile"
 _WARM_UP_SECONDS = 0.2
 _MIN_RUNS = 5
 _PROFILED_OF = 8  # one of so many runs
+_LONG_RUN_NS = 10_000_000  # fills the caches by itself
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,6 +78,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
     import edgeinfer
+    from edgeinfer.cli.system_text import condition_lines
+    from edgeinfer.system.watch import RunWatch, warnings_before
 
     if args.trace:
         refuse_overwriting(Path(args.trace), Path(args.model))
@@ -94,10 +100,19 @@ def run(args: argparse.Namespace) -> int:
             from edgeinfer.cli.profiling import StepProfiler
 
             profiler = StepProfiler(model)
+        watch = RunWatch()
+        for warning in () if args.json else warnings_before(watch.before):
+            print(f"warning: {printable(warning)}", file=sys.stderr)
         with Progress() as progress:
             times, profiled = _measure(
-                lambda: model.run_into(outputs, inputs), args.seconds, args.runs, progress, profiler
+                lambda: model.run_into(outputs, inputs),
+                args.seconds,
+                args.runs,
+                progress,
+                profiler,
+                watch,
             )
+        conditions = watch.finish()
         session_bytes = model.session_bytes
         result: dict[str, Any] = {
             "model": model.name,
@@ -110,6 +125,7 @@ def run(args: argparse.Namespace) -> int:
             "max_us": float(np.max(times)),
             "load_ms": load_ms,
             "session_bytes": session_bytes,
+            "machine": conditions.as_dict(),
         }
         if profiler is not None:
             from edgeinfer.cli.profiling import profile_rows, write_trace
@@ -132,6 +148,7 @@ def run(args: argparse.Namespace) -> int:
     for key in ("p50", "p90", "p99", "max"):
         print(f"  {key:<4} {result[f'{key}_us']:12,.1f} µs")
     print(f"  load {load_ms:12,.2f} ms, session {format_bytes(session_bytes)}")
+    print("\n".join(condition_lines(conditions)))
     if args.profile:
         _print_profile(result)
     return 0
@@ -183,6 +200,7 @@ def _measure(
     runs: int | None,
     progress: Progress,
     profiler: StepProfiler | None,
+    watch: RunWatch,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Microseconds of each run, and of each profiled one."""
     progress.stage("warming up")
@@ -200,6 +218,10 @@ def _measure(
         if runs is not None
         else (len(times) < _MIN_RUNS or time.perf_counter() < end)
     ):
+        if watch.is_due:
+            watch.sample()
+            if not times or times[-1] < _LONG_RUN_NS:
+                call()  # what the sample put out of the caches is back when the next run is timed
         if profiler is not None and len(times) % (_PROFILED_OF - 1) == 0:
             profiled.append(_profiled_run(call, profiler))
         before = time.perf_counter_ns()

@@ -1,4 +1,7 @@
-"""Say what the library sees here: CPU, kernel tiers, versions, installed extras.
+"""Say what the library sees here: CPU, kernel tiers, clocks, heat, versions, installed extras.
+
+Frequencies, temperatures and throttling are read from the kernel's files, and on a Raspberry Pi
+asked of vcgencmd; what the system does not tell is unknown (null with --json).
 
 Exit code 1 when the library cannot run on this machine.
 """
@@ -9,11 +12,13 @@ import argparse
 import importlib.metadata
 import os
 import platform
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeinfer.cli.text import print_json
 from edgeinfer.errors import LibraryError
+
+if TYPE_CHECKING:
+    from edgeinfer.system.state import SystemState
 
 EXAMPLE = "edgeinfer doctor --json"
 _EXTRAS = {
@@ -29,11 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Gather and print."""
+    from edgeinfer.system.state import read_state
+
     report = examine()
+    state = read_state()
     if args.json:
-        print_json(report)
+        print_json({**report, "state": state.as_dict()})
     else:
-        _print_report(report)
+        _print_report(report, state)
     return 0 if report["tier_ok"] else 1
 
 
@@ -42,6 +50,8 @@ def examine() -> dict[str, Any]:
     import numpy
 
     from edgeinfer._ffi import library_path
+    from edgeinfer.system.cores import cpu_name
+    from edgeinfer.system.kernel_files import KernelFiles
 
     return {
         "library": str(library_path()),
@@ -49,7 +59,7 @@ def examine() -> dict[str, Any]:
         "numpy": numpy.__version__,
         "machine": platform.machine(),
         "system": " ".join((platform.system(), platform.release(), *platform.libc_ver())),
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(KernelFiles()) or platform.processor() or "unknown",
         "cores": len(os.sched_getaffinity(0)),
         "ram_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "extras": {extra: _versions(packages) for extra, packages in _EXTRAS.items()},
@@ -83,17 +93,6 @@ def _examine_library() -> dict[str, Any]:
     return report
 
 
-def _cpu_name() -> str:
-    """The model name in /proc/cpuinfo, or the device tree's on ARM boards that give none there."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.lower().startswith("model name"):
-                return line.partition(":")[2].strip()
-        return Path("/proc/device-tree/model").read_text().rstrip("\0\n")
-    except OSError:
-        return platform.processor() or "unknown"
-
-
 def _versions(packages: tuple[str, ...]) -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     for package in packages:
@@ -104,23 +103,27 @@ def _versions(packages: tuple[str, ...]) -> dict[str, str | None]:
     return found
 
 
-def _print_report(report: dict[str, Any]) -> None:
+def _print_report(report: dict[str, Any], state: SystemState) -> None:
+    from edgeinfer.cli.system_text import state_lines
+
     print(f"edgeinfer {report['edgeinfer'] or '(unknown version)'}, {report['library']}")
-    print(f"  python   {report['python']}, numpy {report['numpy']}")
-    print(f"  system   {report['system']}, {report['machine']}")
-    print(f"  cpu      {report['cpu']}, {report['cores']} core(s) for this process")
-    print(f"  ram      {report['ram_bytes'] / 2**30:.1f} GiB")
+    print(f"  python     {report['python']}, numpy {report['numpy']}")
+    print(f"  system     {report['system']}, {report['machine']}")
+    print(f"  cpu        {report['cpu']}, {report['cores']} core(s) for this process")
+    print(f"  ram        {report['ram_bytes'] / 2**30:.1f} GiB")
     if report["library_error"]:
-        print(f"  library  {report['library_error']}")
+        print(f"  library    {report['library_error']}")
     else:
         listed = ", ".join(
             name if supported else f"{name} (not on this CPU)"
             for name, supported in report["tiers"].items()
         )
-        print(f"  tiers    {listed}")
-        print(f"  in use   {report['tier']}")
+        print(f"  tiers      {listed}")
+        print(f"  in use     {report['tier']}")
+    for heading, line in state_lines(state):
+        print(f"  {heading:<10} {line}")
     for extra, packages in report["extras"].items():
         missing = [name for name, version in packages.items() if version is None]
         versions = ", ".join(f"{name} {v}" for name, v in packages.items() if v is not None)
         advice = f"missing {', '.join(missing)}: pip install 'edgeinfer[{extra}]'"
-        print(f"  {extra:<8} {advice if missing else versions}")
+        print(f"  {extra:<10} {advice if missing else versions}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from itertools import count, pairwise, takewhile
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,8 +21,11 @@ from edgeinfer.convert import convert
 from edgeinfer.convert.model_file import FileNode, FileProgram, FileTensor
 from edgeinfer.convert.read import read_model
 from edgeinfer.operators import operators
+from edgeinfer.system import watch as watch_module
+from edgeinfer.system.kernel_files import KernelFiles
 from tests.core.programs import chain
 from tests.requirements import require_module
+from tests.system.recorded import MACHINES, cooling, write_tree
 
 DTYPES = {"int8": 1, "uint8": 1, "int16": 2, "int32": 4, "float32": 4}
 
@@ -200,3 +204,56 @@ def test_every_step_of_a_real_model_has_a_kernel(
     assert sum(row["macs"] for row in steps) == count_macs(program) > 10_000
     with edgeinfer.load(path) as model:
         assert all(row["gmacs"] > 0 for row in steps if row["macs"]), model.name
+
+
+def watched(monkeypatch: pytest.MonkeyPatch, root: str) -> None:
+    monkeypatch.setattr(watch_module, "KernelFiles", lambda: KernelFiles(root))
+    monkeypatch.setattr(watch_module, "allowed_cpus", lambda: (0, 1))
+
+
+def test_a_throttled_run_is_told_in_text_and_json(
+    chain_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tree = MACHINES["rk3588"]() | cooling(0, "thermal-cpufreq-0", 4, 9)
+    watched(monkeypatch, write_tree(tmp_path / "hot", tree))
+    machine = bench(chain_file, capsys, "--json")["machine"]
+    assert machine["throttled"] is True
+    assert [sign["kind"] for sign in machine["signs"]] == ["cooling"]
+    assert machine["before"]["cooling_devices"][0]["state"] == 4
+    assert machine["after"]["policies"][0]["governor"] == "schedutil"
+    assert main(["bench", str(chain_file), "--runs", "20"]) == 0
+    done = capsys.readouterr()
+    assert "THROTTLED" in done.out and "thermal-cpufreq-0 slowed the CPU" in done.out
+    assert "warning: the governor of CPUs 0-3 is schedutil" in done.err
+
+
+def test_a_calm_run_is_told_as_such(
+    chain_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    watched(monkeypatch, write_tree(tmp_path / "calm", MACHINES["rk3588"]()))
+    printed = bench(chain_file, capsys)
+    assert "78 °C before, 78 °C after, not throttled" in printed
+    watched(monkeypatch, write_tree(tmp_path / "vm", MACHINES["virtual_machine"]()))
+    assert bench(chain_file, capsys, "--json")["machine"]["throttled"] is None
+
+
+def test_samples_are_taken_between_runs_and_not_timed(
+    chain_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken = []
+
+    def slow_sample(self: watch_module.RunWatch) -> None:
+        time.sleep(0.01)
+        taken.append(1)
+
+    monkeypatch.setattr(watch_module.RunWatch, "is_due", True)
+    monkeypatch.setattr(watch_module.RunWatch, "sample", slow_sample)
+    result = bench(chain_file, capsys, "--json")
+    assert len(taken) == result["runs"] == 20
+    assert result["p50_us"] < 5_000

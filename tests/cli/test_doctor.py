@@ -11,6 +11,9 @@ import pytest
 
 from edgeinfer import _ffi
 from edgeinfer.cli import main
+from edgeinfer.system import state as state_module
+from edgeinfer.system.kernel_files import KernelFiles
+from tests.system.recorded import MACHINES, write_tree
 
 
 def without_library(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
@@ -76,3 +79,25 @@ except edgeinfer.LibraryError as error:
 def test_doctor_reports_no_error_where_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["library_error"] is None
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_doctor_shows_the_state_of_the_machine(
+    machine: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    root = write_tree(tmp_path, MACHINES[machine]())
+    monkeypatch.setattr(state_module, "KernelFiles", lambda: KernelFiles(root))
+    assert main(["doctor"]) == 0
+    printed = capsys.readouterr().out
+    assert all(f"  {heading} " in printed for heading in ("cores", "clock", "heat", "throttled"))
+    assert main(["doctor", "--json"]) == 0
+    state = json.loads(capsys.readouterr().out)["state"]
+    if machine == "jetson_orin":
+        assert "Cortex-A78AE" in printed and state["zones"][1]["celsius"] is None
+        assert [p["governor"] for p in state["policies"]] == ["schedutil"] * 2
+    if machine in ("virtual_machine", "nothing"):
+        assert printed.count("unknown: ") == (4 if machine == "nothing" else 3)
+        assert state["firmware"] is None and state["boost"] is None
