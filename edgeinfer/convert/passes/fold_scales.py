@@ -1,9 +1,9 @@
 """Multiply a constant per channel into the float32 weights beside it.
 
-Batch normalisation at inference is a product and a sum per channel, which frontends write as mul and
-add with constants. Behind a convolution or fully_connected the product scales rows of its weights
-and its bias; in front of one it scales columns of the weights. (`fuse_bias_adds` takes the sum.)
-Products with scalars, as attention and preprocessing have them, go the same way.
+Batch normalisation at inference is a product and a sum per channel, which frontends write as mul
+and add with constants. Behind a convolution or fully_connected the product scales rows of its
+weights and its bias; in front of one it scales columns of the weights. (`fuse_bias_adds` takes the
+sum.) Products with scalars, as attention and preprocessing have them, go the same way.
 
 Only where the source computes in float32 and nothing else reads what lies between. Products of
 constants are made in float64 and rounded once, so the result differs from the source's by rounding.

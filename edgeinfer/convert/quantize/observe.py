@@ -8,7 +8,7 @@ samples. Counts are exact integers: the order of samples does not matter.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,10 +79,23 @@ class Extremes:
         return float(self.low.min()), float(self.high.max())
 
 
+@dataclass(eq=False)
+class Observed:
+    """What the first pass found, by tensor name."""
+
+    extremes: dict[str, Extremes]
+    means: dict[str, npt.NDArray[np.float64]]
+
+
 def observe_extremes(
-    runner: GraphRunner, samples: Sequence[Sample], progress: Progress | None = None
-) -> dict[str, Extremes]:
-    """The extremes of every tensor that the runner hands out.
+    runner: GraphRunner,
+    samples: Sequence[Sample],
+    averaged: Collection[str] = (),
+    progress: Progress | None = None,
+) -> Observed:
+    """The extremes of every tensor that the runner hands out, and the means of those `averaged`.
+
+    A mean is over samples only, element by element.
 
     Raises
     ------
@@ -90,8 +103,11 @@ def observe_extremes(
         A tensor is not finite: the model overflows or divides by zero on a sample.
     """
     found: dict[str, Extremes] = {}
+    sums: dict[str, npt.NDArray[np.float64]] = {}
     for number, sample in enumerate(samples):
         for name, values in runner.run(sample).items():
+            if name in averaged:
+                sums[name] = sums[name] + values if name in sums else values.astype(np.float64)
             if name in found:
                 found[name].include(values)
             else:
@@ -103,13 +119,13 @@ def observe_extremes(
                 )
         if progress is not None:
             progress(f"observing ranges: sample {number + 1} of {len(samples)}")
-    return found
+    return Observed(found, {name: total / len(samples) for name, total in sums.items()})
 
 
 def observe_histograms(
     runner: GraphRunner,
     samples: Sequence[Sample],
-    extremes: dict[str, Extremes],
+    extremes: Mapping[str, Extremes],
     progress: Progress | None = None,
 ) -> dict[str, Histogram]:
     """Histograms between the extremes of the first pass."""

@@ -1,19 +1,26 @@
 """Post-training quantisation, from a float graph and samples to a quantised graph.
 
 1. Prepare: unique names, divisions by constants as products (`prepare_graph`).
-2. Observe the float teacher's activations over the calibration samples (`observe`).
-3. Choose a range for every activation by the method that was asked for.
-4. Round weights and build the quantised graph (`quantize_graph`).
-5. Finish: tables for chains of elementwise operators (`passes`).
+2. Observe the float teacher's activations over the calibration samples: extremes and means
+   (`observe`).
+3. Equalise channels across layers (`equalize`). The equalised model is the teacher from here on.
+4. Observe distributions, and choose a range for every activation (`choose_ranges`). The method
+   "auto" builds one candidate per method and keeps the one with the least error at the outputs.
+5. Round weights and build the quantised graph (`quantize_graph`).
+6. Correct biases (`correct_bias`); kept if the error at the outputs becomes no larger.
+7. Finish: tables for chains of elementwise operators (`passes`).
 
 Everything is a function of the source, the samples and the options: the same give the same bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
 
 from edgeinfer.convert.graph import Graph
 from edgeinfer.convert.passes.pipeline import finish_quantized
@@ -25,16 +32,21 @@ from edgeinfer.convert.quantize.calibration_data import (
     load_calibration,
 )
 from edgeinfer.convert.quantize.check_samples import refuse_unnormalised
+from edgeinfer.convert.quantize.choose_ranges import choose_ranges
+from edgeinfer.convert.quantize.correct_bias import corrected, layers_to_correct
+from edgeinfer.convert.quantize.equalize import equalize, scaled
 from edgeinfer.convert.quantize.float_model import FloatModel
-from edgeinfer.convert.quantize.observe import Extremes, observe_extremes
+from edgeinfer.convert.quantize.observe import Observed, Progress, observe_extremes
+from edgeinfer.convert.quantize.output_error import OutputError
 from edgeinfer.convert.quantize.prepare_graph import prepare
 from edgeinfer.convert.quantize.preprocessing import Preprocessing
 from edgeinfer.convert.quantize.quantize_graph import IO, QuantizedGraph, quantize_graph
-from edgeinfer.convert.quantize.range_minmax import minmax_range
+from edgeinfer.convert.quantize.quantize_weights import ChosenWeights
+from edgeinfer.convert.quantize.range_percentile import PERCENTILE
 from edgeinfer.convert.quantize.ranges import Ranges
 from edgeinfer.errors import InputError
 
-Method = Literal["minmax"]
+Method = Literal["auto", "minmax", "percentile", "entropy", "mse"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +55,11 @@ class QuantizationOptions:
 
     Attributes
     ----------
-    method : how ranges of activations are chosen.
+    method : how ranges of activations are chosen: "minmax", "percentile", "entropy", "mse"; "auto"
+        takes the one of `choose_ranges.AUTOMATIC` with the least error at the outputs.
+    percentile : of the method of that name.
+    equalize : bring channels to like ranges across layers.
+    correct_bias : take out what rounding of weights adds to a layer's mean.
     io : with "float32", inputs and outputs stay float32 and the program converts them; with "int8"
         they are integers, whose scales and zero points the file says.
     keep_float, int16 : names of layers (`prepare_graph.layer_name`) that stay float32, or get int16
@@ -55,7 +71,10 @@ class QuantizationOptions:
     allow_thin_calibration : use data that would be refused as too little or degenerate.
     """
 
-    method: Method = "minmax"
+    method: Method = "auto"
+    percentile: float = PERCENTILE
+    equalize: bool = True
+    correct_bias: bool = True
     io: IO = "float32"
     keep_float: Collection[str] | Mapping[str, str] = ()
     int16: Collection[str] = ()
@@ -68,6 +87,8 @@ class QuantizationOptions:
     def __post_init__(self) -> None:
         if self.method not in get_args(Method):
             raise InputError(f"method is {self.method!r}; it must be one of {get_args(Method)}")
+        if not 50 < self.percentile <= 100:
+            raise InputError(f"percentile is {self.percentile}; it must be above 50, at most 100")
         if self.io not in get_args(IO):
             raise InputError(f"io is {self.io!r}; it must be one of {get_args(IO)}")
 
@@ -80,8 +101,11 @@ class Quantized:
     ----------
     graph : the quantised graph, ready to be lowered.
     result : how its tensors and layers correspond to the teacher's.
-    teacher : the float model; its graph is the prepared one.
+    teacher : the float model, equalised: the same function as the source, whose tensors are those
+        that the quantised ones approximate.
     ranges : of every activation of the teacher.
+    scales : for each tensor that was equalised, what its channels were divided by.
+    bias_corrected : whether biases were corrected.
     data : the samples, calibration and held-out.
     """
 
@@ -89,6 +113,8 @@ class Quantized:
     result: QuantizedGraph
     teacher: FloatModel
     ranges: Ranges
+    scales: Mapping[str, npt.NDArray[np.float64]]
+    bias_corrected: bool
     data: CalibrationData
     options: QuantizationOptions
 
@@ -99,6 +125,8 @@ class Quantized:
             "method": self.ranges.method,
             "seed": self.options.seed,
             "samples": len(self.data.samples),
+            "equalized_tensors": len(self.scales),
+            "bias_corrected": self.bias_corrected,
             "float_layers": dict(sorted(self.result.float_layers.items())),
         }
 
@@ -107,7 +135,7 @@ def quantize_model(
     graph: Graph,
     calibration: CalibrationSource,
     options: QuantizationOptions | None = None,
-    progress: Callable[[str], None] | None = None,
+    progress: Progress | None = None,
 ) -> Quantized:
     """Quantise a float graph on which the passes have run.
 
@@ -137,20 +165,76 @@ def quantize_model(
         allow_thin=chosen.allow_thin_calibration,
     )
     teacher = FloatModel(graph)
-    extremes = observe_extremes(
-        teacher.runner([tensor.name for tensor in teacher.activations]), data.samples, progress
-    )
+    names = [tensor.name for tensor in teacher.activations]
+    averaged = {node.input(0).name for node in layers_to_correct(graph)}
+    observed = observe_extremes(teacher.runner(names), data.samples, averaged, progress)
     if not chosen.allow_thin_calibration:
-        refuse_unnormalised(graph, data.samples, extremes, "calibration data")
-    ranges = choose_ranges(extremes, chosen)
-    result = quantize_graph(
-        graph, ranges, keep_float=chosen.keep_float, int16=chosen.int16, io=chosen.io
-    )
-    finish_quantized(result.graph)
-    return Quantized(result.graph, result, teacher, ranges, data, chosen)
+        refuse_unnormalised(graph, data.samples, observed.extremes, "calibration data")
+    scales: Mapping[str, npt.NDArray[np.float64]] = {}
+    if chosen.equalize:
+        equalization = equalize(graph, observed.extremes)
+        scales = equalization.scales
+        observed = scaled(observed, scales)
+        teacher = FloatModel(equalization.graph) if scales else teacher
+    return _Attempts(teacher, observed, scales, data, chosen, progress).best()
 
 
-def choose_ranges(extremes: Mapping[str, Extremes], options: QuantizationOptions) -> Ranges:
-    """The range of every activation, by the method of the options."""
-    found = {name: minmax_range(extreme) for name, extreme in extremes.items()}
-    return Ranges(found, options.method)
+@dataclass(eq=False)
+class _Attempts:
+    """Quantised graphs of one teacher, and which is nearest to it."""
+
+    teacher: FloatModel
+    observed: Observed
+    scales: Mapping[str, npt.NDArray[np.float64]]
+    data: CalibrationData
+    options: QuantizationOptions
+    progress: Progress | None
+
+    def best(self) -> Quantized:
+        """The nearest of what the options allow."""
+        samples = self.data.samples
+        candidates = choose_ranges(
+            self.teacher, self.observed.extremes, samples, self.options, self.progress
+        )
+        judge = OutputError(self.teacher, samples, self.progress)
+        ranges, result = candidates[0], self._quantized(self.teacher.graph, candidates[0])
+        error: float | None = None
+        for other in candidates[1:]:
+            if error is None:
+                error = judge.of(result, ranges.method)
+            found = self._quantized(self.teacher.graph, other)
+            least = judge.of(found, other.method)
+            if least < error:
+                ranges, result, error = other, found, least
+        is_corrected = False
+        if self.options.correct_bias and result.weights:
+            if error is None:
+                error = judge.of(result, ranges.method)
+            graph = corrected(self.teacher.graph, result.weights, self.observed.means)
+            found = self._quantized(graph, ranges, result.weights)
+            if judge.of(found, "corrected biases") <= error:
+                result, is_corrected = found, True
+        finish_quantized(result.graph)
+        return Quantized(
+            result.graph,
+            result,
+            self.teacher,
+            ranges,
+            self.scales,
+            is_corrected,
+            self.data,
+            self.options,
+        )
+
+    def _quantized(
+        self, graph: Graph, ranges: Ranges, weights: Mapping[str, ChosenWeights] | None = None
+    ) -> QuantizedGraph:
+        options = self.options
+        return quantize_graph(
+            graph,
+            ranges,
+            keep_float=options.keep_float,
+            int16=options.int16,
+            weights=weights,
+            io=options.io,
+        )
