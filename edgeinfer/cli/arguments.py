@@ -70,6 +70,33 @@ def cpu_list(text: str) -> list[int]:
     return cpus
 
 
+def input_shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """Name and shape of an input, such as x=1,3,224,224; the name is "" where there is none.
+
+    What stands before the last "=" is the name: names of TFLite's may hold "=" themselves.
+    """
+    name, _, dims = text.rpartition("=")
+    numbers = dims.split(",")
+    if not all(n.isascii() and n.isdecimal() and 1 <= int(n) < 2**31 for n in numbers):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a shape such as name=1,3,224,224, with numbers of 1 or more"
+        )
+    return name, tuple(int(n) for n in numbers)
+
+
+def add_shape_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare --shape, which may be given for several inputs."""
+    parser.add_argument(
+        "--shape",
+        type=input_shape,
+        action="append",
+        default=[],
+        metavar="NAME=1,3,224,224",
+        help="the shape of an input that the model leaves open; NAME= may be left out where there "
+        "is one input; once for each input",
+    )
+
+
 def add_thread_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare --threads and where the threads run."""
     parser.add_argument(

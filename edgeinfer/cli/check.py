@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 
+from edgeinfer.cli.arguments import add_shape_argument
 from edgeinfer.cli.text import print_json, printable
 
 EXAMPLE = "edgeinfer check model.onnx"
@@ -16,6 +17,7 @@ EXAMPLE = "edgeinfer check model.onnx"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommand's arguments."""
     parser.add_argument("model", metavar="MODEL", help=".tflite or .onnx file")
+    add_shape_argument(parser)
     parser.add_argument("--json", action="store_true", help="print JSON for scripts")
 
 
@@ -24,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     from edgeinfer import cli
     from edgeinfer.convert import check
 
-    problems = check(args.model)
+    problems = check(args.model, shapes=dict(args.shape))
     if args.json:
         fields = ("node", "operator", "reason", "advice")
         listed = [{name: getattr(problem, name) for name in fields} for problem in problems]

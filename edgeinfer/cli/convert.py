@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from edgeinfer.budget import format_bytes
-from edgeinfer.cli.arguments import byte_count, refuse_overwriting
+from edgeinfer.cli.arguments import add_shape_argument, byte_count, refuse_overwriting
 from edgeinfer.cli.progress import Progress
 from edgeinfer.cli.text import print_json
 
@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="BYTES",
         help="refuse when a session needs more, e.g. 96KiB",
     )
+    add_shape_argument(parser)
     parser.add_argument(
         "--float-weights",
         choices=["float32", "float16"],
@@ -51,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
         conversion = convert(
             source,
             ram_budget=args.ram_budget,
+            shapes=dict(args.shape),
             float_weights=args.float_weights,
             progress=progress.stage,
         )

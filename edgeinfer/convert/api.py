@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -109,6 +109,7 @@ def convert(
     *,
     ram_budget: int | str | None = None,
     name: str | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
     float_weights: Literal["float32", "float16"] = "float32",
     progress: Callable[[str], None] | None = None,
     calibration: CalibrationSource | None = None,
@@ -123,6 +124,8 @@ def convert(
     ram_budget : the most memory that a session may take, in bytes or as text ("96KiB"); None for
         no limit.
     name : what the file and messages call the model; the file's base name by default.
+    shapes : of inputs whose shapes the source leaves open, by name; "" is the only input of a model
+        that has one. A symbolic dimension of an .onnx file gets its size wherever it stands.
     float_weights : how convolutions and fully connected layers that compute in float32 store their
         weights. float16 is half the size; it rounds the weights, everything is computed in float32.
     progress : called with the name of each stage as it begins: "reading", "passes", "planning",
@@ -145,7 +148,7 @@ def convert(
         every one of them. Or it is quantised already, and there is calibration data.
     InputError
         The calibration data cannot be read, does not fit the model, or is too thin or degenerate
-        to calibrate with.
+        to calibrate with. `shapes` names no input of the model, or contradicts the file.
     BudgetError
         A session would need more than `ram_budget`; the message names the step that peaks.
     MissingExtraError
@@ -156,7 +159,7 @@ def convert(
     budget = None if ram_budget is None else parse_bytes(ram_budget)
     begin = progress or _silent
     begin("reading")
-    graph, digest = _load(source, name)
+    graph, digest = _load(source, name, shapes)
     begin("passes")
     quantized = None
     if calibration is not None:
@@ -179,12 +182,14 @@ def convert(
     return Conversion(data, (lowered.program,), (plan,), graph, metadata, quantized)
 
 
-def check(source: Source, *, name: str | None = None) -> list[Problem]:
+def check(
+    source: Source, *, name: str | None = None, shapes: Mapping[str, Sequence[int]] | None = None
+) -> list[Problem]:
     """Every reason why a source model cannot be converted, in the order of its nodes.
 
     Parameters and errors are those of `convert`; problems are returned, not raised.
     """
-    graph, _ = _load(source, name)
+    graph, _ = _load(source, name, shapes)
     return _lower(graph).problems
 
 
@@ -222,9 +227,14 @@ def _lower(graph: Graph, float_weights: str = "float32") -> Lowered:
     return lowered
 
 
-def _load(source: Source, name: str | None) -> tuple[Graph, str]:
+def _load(
+    source: Source, name: str | None, shapes: Mapping[str, Sequence[int]] | None
+) -> tuple[Graph, str]:
     """The graph, and the SHA-256 of the file in hexadecimal ("" for a graph)."""
+    fixed = {called: tuple(map(int, shape)) for called, shape in (shapes or {}).items()}
     if isinstance(source, Graph):
+        if fixed:
+            raise InputError("shapes: a graph has fixed shapes already")
         if name is not None:
             source.name = name
         return source, ""
@@ -237,7 +247,8 @@ def _load(source: Source, name: str | None) -> tuple[Graph, str]:
         except OSError as error:
             raise ModelReadError(f"cannot read {path}: {error.strerror}") from error
         called, suffix = name or path.name, path.suffix.lower()
-    return read(_format_of(data, suffix, called), data, called), hashlib.sha256(data).hexdigest()
+    graph = read(_format_of(data, suffix, called), data, called, fixed)
+    return graph, hashlib.sha256(data).hexdigest()
 
 
 def _format_of(data: bytes, suffix: str, name: str) -> str:

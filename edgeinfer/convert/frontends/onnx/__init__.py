@@ -11,6 +11,8 @@ Everything else stays in the file's order of axes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from edgeinfer.convert.graph import Graph
 
 from . import (
@@ -46,7 +48,7 @@ HANDLERS: dict[str, Handler] = {
 """How each operator is read, by name; those of other domains as "domain:name"."""
 
 
-def read(data: bytes, name: str) -> Graph:
+def read(data: bytes, name: str, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Graph:
     """Read an ONNX model.
 
     Parameters
@@ -55,6 +57,8 @@ def read(data: bytes, name: str) -> Graph:
         A whole .onnx file, without external data.
     name : str
         What messages call the model.
+    shapes : mapping of str to tuple of int, optional
+        Shapes of inputs that the file leaves open; "" is the only input of a model that has one.
 
     Returns
     -------
@@ -63,12 +67,14 @@ def read(data: bytes, name: str) -> Graph:
 
     Raises
     ------
+    InputError
+        `shapes` names no input, or contradicts the file.
     ConversionError
         `data` is not a whole, consistent ONNX model, or an input's shape is not fixed.
     MissingExtraError
         The `onnx` package is not installed.
     """
-    file = ModelFile(data, name)
+    file = ModelFile(data, name, shapes)
     graph = GraphBuilder(file, HANDLERS).build()
     graph.metadata = file.metadata
     return graph

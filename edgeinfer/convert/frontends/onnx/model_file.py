@@ -17,6 +17,8 @@ import numpy.typing as npt
 from edgeinfer.convert.graph import Problem
 from edgeinfer.errors import ConversionError, MissingExtraError
 
+from .fix_shapes import advise_shape, describe_dimensions, fix_shapes
+
 Array: TypeAlias = npt.NDArray[Any]
 
 DEFAULT, MICROSOFT = "", "com.microsoft"
@@ -95,15 +97,21 @@ class ModelFile:
     ------
     ConversionError
         The bytes are not a whole, consistent ONNX model of fixed shapes.
+    InputError
+        `shapes`, which fixes those that are open, does not fit the model.
     MissingExtraError
         The `onnx` package is not installed.
     """
 
-    def __init__(self, data: bytes, name: str) -> None:
+    def __init__(
+        self, data: bytes, name: str, shapes: Mapping[str, tuple[int, ...]] | None = None
+    ) -> None:
         self.name = name
         self._onnx = load_onnx()
         model = self._parse(data)
         self._refuse_external_data(model)
+        if shapes:
+            fix_shapes(model, shapes, name)
         model = self._checked(model)
         self._refuse_broken_text(model)
         graph = model.graph
@@ -194,9 +202,8 @@ class ModelFile:
                     Problem(
                         info.name,
                         "input",
-                        f"its shape {_dimensions(info)} is not fixed",
-                        "export the model with fixed shapes, or set them with "
-                        "onnx.tools.update_model_dims.update_inputs_outputs_dims",
+                        f"its shape {describe_dimensions(info)} is not fixed",
+                        advise_shape(info),
                     )
                 )
         if problems:
@@ -276,14 +283,3 @@ class ModelFile:
 def _list_types(onnx: ModuleType) -> tuple[int, ...]:
     proto = onnx.AttributeProto
     return proto.INTS, proto.FLOATS, proto.STRINGS
-
-
-def _dimensions(info: Any) -> str:
-    tensor = info.type.tensor_type
-    if not tensor.HasField("shape"):
-        return "of unknown rank"
-    dims = [
-        str(d.dim_value) if d.HasField("dim_value") else d.dim_param or "?"
-        for d in tensor.shape.dim
-    ]
-    return f"[{', '.join(dims)}]"

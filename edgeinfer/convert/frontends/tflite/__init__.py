@@ -9,6 +9,8 @@ A new operator is a handler in the module of its family and one line in that mod
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from edgeinfer.convert.graph import Graph
 
 from . import (
@@ -44,13 +46,15 @@ HANDLERS: dict[str, Handling] = {
 """How each operator is read, by its name in the schema."""
 
 
-def read(data: bytes, name: str) -> Graph:
+def read(data: bytes, name: str, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Graph:
     """Read a model: its first subgraph, with every problem that stands in the way of converting it.
 
     Parameters
     ----------
     data : the bytes of the file.
     name : what messages and the graph call the model.
+    shapes : of inputs that the file leaves open; "" is the only input of a model that has one. They
+        must be those that the file's tensors have been given.
 
     Returns
     -------
@@ -60,6 +64,8 @@ def read(data: bytes, name: str) -> Graph:
 
     Raises
     ------
+    InputError
+        `shapes` names no input, or is not what the file was made for.
     ConversionError
         `data` is not a TFLite model, or contradicts itself.
     MissingExtraError
@@ -67,6 +73,6 @@ def read(data: bytes, name: str) -> Graph:
     """
     file = ModelFile(data, name)
     patterns = Patterns(file, live_operators(file.operators, file.outputs))
-    graph = GraphBuilder(file, patterns.operators, patterns.dilated, HANDLERS).build()
+    graph = GraphBuilder(file, patterns.operators, patterns.dilated, HANDLERS, shapes).build()
     graph.metadata = describe(file, data)
     return graph

@@ -29,6 +29,7 @@ from .operation import (
     Unsupported,
 )
 from .refusals import refusal
+from .shapes import given_shapes
 
 _GRAPH_DTYPES = {
     "INT4": "int8",
@@ -55,11 +56,13 @@ class GraphBuilder:
         operators: Sequence[StoredOperator],
         dilated: Mapping[int, DilatedWindow],
         handlers: Mapping[str, Handling],
+        shapes: Mapping[str, tuple[int, ...]] | None = None,
     ) -> None:
         self._file = file
         self._operators = live_operators(operators, file.outputs)
         self._dilated = dilated
         self._handlers = handlers
+        self._given = given_shapes(file, shapes or {})
         self._tensors: dict[int, Tensor] = {}
         self._faults: dict[Tensor, Unsupported] = {}
         self._names: set[str] = set()
@@ -96,12 +99,15 @@ class GraphBuilder:
             raise self._file.damaged(f"input {stored.name!r} is a constant")
         self._made.add(index)
         tensor = self._tensor(index)
-        if any(n < 0 for n in stored.signature[1:]):
+        if any(n < 0 for n in stored.signature[1:]) and index not in self._given:
+            shape = ",".join(map(str, stored.shape))
             self._refuse(
                 tensor.name,
                 "input",
                 f"its shape {list(stored.signature)} is not fixed",
-                "export the model with fixed shapes; only the first axis, the batch, may be open",
+                "export the model with fixed shapes; only the first axis, the batch, may be open. "
+                f"If {list(stored.shape)}, for which the file is laid out, is what you want, say "
+                f"so: --shape {stored.name}={shape}",
             )
         elif tensor in self._faults or tensor.shape != stored.shape:
             fault = self._faults.get(tensor)

@@ -1,0 +1,115 @@
+"""Give a model's inputs the shapes that somebody asked for, before anything else looks at it.
+
+A symbolic dimension that stands in several places gets its size in all of them: of other inputs
+too, which then need not be given, and of declared outputs and intermediate values. Sizes that are
+numbers in the file stay what they are: constants of the model may depend on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from edgeinfer.errors import InputError
+
+
+def fix_shapes(model: Any, shapes: Mapping[str, tuple[int, ...]], name: str) -> None:
+    """Fix shapes of inputs in a ModelProto, in place.
+
+    Parameters
+    ----------
+    shapes : by name of input; "" is the only input of a model that has one.
+    name : what messages call the model.
+
+    Raises
+    ------
+    InputError
+        There is no such input, its shape has another rank or another number there, or a symbolic
+        dimension would have two sizes.
+    """
+    constants = {tensor.name for tensor in model.graph.initializer}
+    inputs = {info.name: info for info in model.graph.input if info.name not in constants}
+    sizes: dict[str, tuple[int, str]] = {}
+    for called, shape in shapes.items():
+        if not called and len(inputs) == 1:
+            (info,) = inputs.values()
+        elif called in inputs:
+            info = inputs[called]
+        else:
+            listed = ", ".join(f"{i.name!r} {describe_dimensions(i)}" for i in inputs.values())
+            what = (
+                f"no input {called!r}" if called else f"{len(inputs)} inputs, so a name is needed"
+            )
+            raise InputError(f"{name} has {what}; its inputs: {listed or 'none'}")
+        _fix(info, shape, sizes, name)
+    for info in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+        for dim in _dimensions(info):
+            if dim.HasField("dim_param") and dim.dim_param in sizes:
+                dim.dim_value = sizes[dim.dim_param][0]
+            elif dim.HasField("dim_value") and dim.dim_value < 0:
+                dim.ClearField("dim_value")  # -1 for open, which inference takes for a size
+
+
+def describe_dimensions(info: Any) -> str:
+    """The shape as the file says it: "[batch, 3, ?, ?]"."""
+    if info.type.WhichOneof("value") != "tensor_type" or not info.type.tensor_type.HasField(
+        "shape"
+    ):
+        return "of unknown rank"
+    return f"[{', '.join(map(_described, _dimensions(info)))}]"
+
+
+def advise_shape(info: Any) -> str:
+    """How to fix the shape of an input that is open."""
+    if not info.type.tensor_type.HasField("shape"):
+        return (
+            f"give the whole shape with --shape {info.name}=1,3,224,224, or in Python with "
+            f"shapes={{{info.name!r}: (1, 3, 224, 224)}}"
+        )
+    dims = [_described(dim) for dim in _dimensions(info)]
+    opened = ", ".join(dict.fromkeys(d for d in dims if not d.isdecimal()))
+    return (
+        f"fix it with --shape {info.name}={','.join(dims)}, a number in the place of {opened}; in "
+        f"Python with shapes={{{info.name!r}: ...}}"
+    )
+
+
+def _fix(info: Any, shape: tuple[int, ...], sizes: dict[str, tuple[int, str]], model: str) -> None:
+    if info.type.WhichOneof("value") != "tensor_type":
+        return  # refused with the other inputs that are no tensors
+    stored = info.type.tensor_type
+    asked = f"{model}: the shape {list(shape)} that was asked for does not fit input {info.name!r}"
+    if not stored.HasField("shape"):
+        for n in shape:
+            stored.shape.dim.add().dim_value = n
+        return
+    if len(shape) != len(stored.shape.dim):
+        rank = len(stored.shape.dim)
+        raise InputError(f"{asked}: its shape {describe_dimensions(info)} has rank {rank}")
+    for axis, (dim, n) in enumerate(zip(stored.shape.dim, shape, strict=True)):
+        if _is_fixed(dim):
+            if dim.dim_value != n:
+                raise InputError(
+                    f"{asked}: dimension {axis} is {dim.dim_value} in the file, whose shape is "
+                    f"{describe_dimensions(info)}"
+                )
+            continue
+        if dim.HasField("dim_param") and dim.dim_param:
+            size, where = sizes.setdefault(dim.dim_param, (n, info.name))
+            if size != n:
+                raise InputError(f"{asked}: {dim.dim_param!r} is {size} already, by {where!r}")
+        else:
+            dim.dim_value = n
+
+
+def _is_fixed(dim: Any) -> bool:
+    return bool(dim.HasField("dim_value") and dim.dim_value >= 1)  # exporters write -1 for open
+
+
+def _described(dim: Any) -> str:
+    return str(dim.dim_value) if _is_fixed(dim) else dim.dim_param or "?"
+
+
+def _dimensions(info: Any) -> Iterator[Any]:
+    if info.type.WhichOneof("value") == "tensor_type":
+        yield from info.type.tensor_type.shape.dim
