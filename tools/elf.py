@@ -7,10 +7,12 @@ installed to read a library of another architecture.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-_SHT_DYNAMIC, _SHT_DYNSYM, _SHT_VERNEED = 6, 11, 0x6FFFFFFE
+_SHT_SYMTAB, _SHT_DYNAMIC, _SHT_DYNSYM, _SHT_VERNEED = 2, 6, 11, 0x6FFFFFFE
+_STT_FUNC, _STT_FILE = 2, 4
 _DT_NEEDED, _DT_SONAME = 1, 14
 
 
@@ -54,6 +56,8 @@ class _Section:
     data: bytes
     link: int
     info: int
+    address: int
+    offset: int
 
 
 def read_library(path: Path) -> SharedLibrary:
@@ -64,21 +68,81 @@ def read_library(path: Path) -> SharedLibrary:
     ElfError
         The file is no little-endian ELF shared library.
     """
-    data = path.read_bytes()
-    if data[:4] != b"\x7fELF" or data[5:6] != b"\1":
-        raise ElfError(f"{path.name} is no little-endian ELF file")
-    wide = data[4] == 2
+    data, wide = _load(path)
     try:
         return _parse(data, wide)
     except (struct.error, IndexError, UnicodeDecodeError) as error:
         raise ElfError(f"{path.name}: {error}") from error
 
 
-def _parse(data: bytes, wide: bool) -> SharedLibrary:
+@dataclass(frozen=True, order=True)
+class Function:
+    """A function of a library that has symbols."""
+
+    offset: int
+    """In the file."""
+    size: int
+    name: str
+    source: str
+    """File that a function of internal linkage is from, if the library says so; else empty."""
+    address: int
+
+
+def read_functions(path: Path) -> list[Function]:
+    """The functions in the order of their addresses; none where symbols were stripped.
+
+    Raises
+    ------
+    ElfError
+        The file is no little-endian ELF file.
+    """
+    data, wide = _load(path)
+    try:
+        _, sections = _sections(data, wide)
+        return sorted(_functions(sections, wide))
+    except (struct.error, IndexError, UnicodeDecodeError) as error:
+        raise ElfError(f"{path.name}: {error}") from error
+
+
+def _functions(sections: list[_Section], wide: bool) -> Iterator[Function]:
+    for section in sections:
+        if section.kind != _SHT_SYMTAB:
+            continue
+        strings = sections[section.link].data
+        source = ""
+        for entry in struct.iter_unpack("<IBBHQQ" if wide else "<IIIBBH", section.data):
+            if wide:
+                name, info, _, index, value, size = entry
+            else:
+                name, value, size, info, _, index = entry
+            kind, is_local = info & 15, info >> 4 == 0
+            if kind == _STT_FILE:  # of the local symbols that follow
+                source = _text(strings, name)
+            elif kind == _STT_FUNC and 0 < index < len(sections):
+                home = sections[index]
+                offset = value - home.address + home.offset
+                origin = source if is_local else ""
+                yield Function(offset, size, _text(strings, name), origin, value)
+
+
+def _load(path: Path) -> tuple[bytes, bool]:
+    """The file, and whether it is of 64 bit."""
+    data = path.read_bytes()
+    if data[:4] != b"\x7fELF" or data[5:6] != b"\1":
+        raise ElfError(f"{path.name} is no little-endian ELF file")
+    return data, data[4] == 2
+
+
+def _sections(data: bytes, wide: bool) -> tuple[tuple[int, ...], list[_Section]]:
+    """The header and the sections."""
     header = struct.unpack_from("<HHIQQQIHHHHHH" if wide else "<HHIIIIIHHHHHH", data, 16)
-    machine, offset, flags = header[1], header[5], header[6]
     size, count = header[10], header[11]
-    sections = [_section(data, offset + i * size, wide) for i in range(count)]
+    return header, [_section(data, header[5] + i * size, wide) for i in range(count)]
+
+
+def _parse(data: bytes, wide: bool) -> SharedLibrary:
+    header, sections = _sections(data, wide)
+    machine, flags, count = header[1], header[6], len(sections)
     needed: list[str] = []
     soname = ""
     exported: set[str] = set()
@@ -111,9 +175,9 @@ def _parse(data: bytes, wide: bool) -> SharedLibrary:
 
 def _section(data: bytes, at: int, wide: bool) -> _Section:
     fields = struct.unpack_from("<IIQQQQIIQQ" if wide else "<IIIIIIIIII", data, at)
-    _, kind, _, _, offset, size, link, info = fields[:8]
+    _, kind, _, address, offset, size, link, info = fields[:8]
     held = data[offset : offset + size] if kind != 8 else b""  # SHT_NOBITS has none
-    return _Section(kind, held, link, info)
+    return _Section(kind, held, link, info, address, offset)
 
 
 def _symbols(data: bytes, wide: bool) -> list[tuple[int, int]]:
