@@ -4,11 +4,15 @@
 2. Observe the float teacher's activations over the calibration samples: extremes and means
    (`observe`).
 3. Equalise channels across layers (`equalize`). The equalised model is the teacher from here on.
-4. Observe distributions, and choose a range for every activation (`choose_ranges`). The method
-   "auto" builds one candidate per method and keeps the one with the least error at the outputs.
+4. Observe distributions, and choose a range for every activation (`choose_ranges`).
 5. Round weights and build the quantised graph (`quantize_graph`).
-6. Correct biases (`correct_bias`); kept if the error at the outputs becomes no larger.
+6. Correct biases (`correct_bias`).
 7. Finish: tables for chains of elementwise operators (`passes`).
+
+Each of these helps most models and harms a few. So the method "auto" builds what it cannot tell
+beforehand, runs it on calibration samples and keeps the least error at the outputs
+(`output_error`): equalised or not, one of three methods, corrected or not. A named method skips the
+first two of these choices.
 
 Everything is a function of the source, the samples and the options: the same give the same bytes.
 """
@@ -42,6 +46,7 @@ from edgeinfer.convert.quantize.prepare_graph import prepare
 from edgeinfer.convert.quantize.preprocessing import Preprocessing
 from edgeinfer.convert.quantize.quantize_graph import IO, QuantizedGraph, quantize_graph
 from edgeinfer.convert.quantize.quantize_weights import ChosenWeights
+from edgeinfer.convert.quantize.range_minmax import minmax_range
 from edgeinfer.convert.quantize.range_percentile import PERCENTILE
 from edgeinfer.convert.quantize.ranges import Ranges
 from edgeinfer.errors import InputError
@@ -170,61 +175,97 @@ def quantize_model(
     observed = observe_extremes(teacher.runner(names), data.samples, averaged, progress)
     if not chosen.allow_thin_calibration:
         refuse_unnormalised(graph, data.samples, observed.extremes, "calibration data")
-    scales: Mapping[str, npt.NDArray[np.float64]] = {}
+    variants = [_Variant(FloatModel(graph), observed, {})]
     if chosen.equalize:
         equalization = equalize(graph, observed.extremes)
-        scales = equalization.scales
-        observed = scaled(observed, scales)
-        teacher = FloatModel(equalization.graph) if scales else teacher
-    return _Attempts(teacher, observed, scales, data, chosen, progress).best()
+        if equalization.scales:
+            seen = scaled(observed, equalization.scales)
+            variants.append(_Variant(FloatModel(equalization.graph), seen, equalization.scales))
+    return _Search(data, chosen, progress).best(variants)
 
 
-@dataclass(eq=False)
-class _Attempts:
-    """Quantised graphs of one teacher, and which is nearest to it."""
+@dataclass(frozen=True, eq=False)
+class _Variant:
+    """The float model with its channels as they are, or equalised."""
 
     teacher: FloatModel
     observed: Observed
     scales: Mapping[str, npt.NDArray[np.float64]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Candidate:
+    """A quantised graph and what it came from."""
+
+    result: QuantizedGraph
+    ranges: Ranges
+    is_corrected: bool
+
+
+@dataclass(eq=False)
+class _Search:
+    """Builds what the options allow, and keeps what is nearest to the teacher."""
+
     data: CalibrationData
     options: QuantizationOptions
     progress: Progress | None
 
-    def best(self) -> Quantized:
-        """The nearest of what the options allow."""
-        samples = self.data.samples
-        candidates = choose_ranges(
-            self.teacher, self.observed.extremes, samples, self.options, self.progress
-        )
-        judge = OutputError(self.teacher, samples, self.progress)
-        ranges, result = candidates[0], self._quantized(self.teacher.graph, candidates[0])
-        error: float | None = None
-        for other in candidates[1:]:
-            if error is None:
-                error = judge.of(result, ranges.method)
-            found = self._quantized(self.teacher.graph, other)
-            least = judge.of(found, other.method)
-            if least < error:
-                ranges, result, error = other, found, least
-        is_corrected = False
-        if self.options.correct_bias and result.weights:
-            if error is None:
-                error = judge.of(result, ranges.method)
-            graph = corrected(self.teacher.graph, result.weights, self.observed.means)
-            found = self._quantized(graph, ranges, result.weights)
-            if judge.of(found, "corrected biases") <= error:
-                result, is_corrected = found, True
-        finish_quantized(result.graph)
+    def best(self, variants: list[_Variant]) -> Quantized:
+        """Decide between the variants, then the methods, then with or without corrections."""
+        self.judge = OutputError(variants[0].teacher, self.data.samples, self.progress)
+        variant = self._better_variant(variants)
+        candidates = []
+        for ranges in choose_ranges(
+            variant.teacher,
+            variant.observed.extremes,
+            self.data.samples,
+            self.options,
+            self.progress,
+        ):
+            plain = self._candidate(variant, ranges)
+            candidates.append(self._corrected(variant, plain))
+        best = self._least(candidates)
+        if best.is_corrected:
+            best = self._least([best, self._candidate(variant, best.ranges)])
+        finish_quantized(best.result.graph)
         return Quantized(
-            result.graph,
-            result,
-            self.teacher,
-            ranges,
-            self.scales,
-            is_corrected,
+            best.result.graph,
+            best.result,
+            variant.teacher,
+            best.ranges,
+            variant.scales,
+            best.is_corrected,
             self.data,
             self.options,
         )
+
+    def _better_variant(self, variants: list[_Variant]) -> _Variant:
+        """By min-max ranges, which are there already; the last one of equals."""
+        if len(variants) == 1 or self.options.method != "auto":
+            return variants[-1]
+        errors = []
+        for variant in variants:
+            found = {name: minmax_range(e) for name, e in variant.observed.extremes.items()}
+            plain = self._candidate(variant, Ranges(found, "minmax"))
+            errors.append(self.judge.of(self._corrected(variant, plain).result, "equalisation"))
+        return variants[0] if errors[0] < errors[1] else variants[1]
+
+    def _least(self, candidates: list[_Candidate]) -> _Candidate:
+        """The candidate of the least error; the first of equals."""
+        if len(candidates) == 1:
+            return candidates[0]
+        return min(candidates, key=lambda c: self.judge.of(c.result, c.ranges.method))
+
+    def _candidate(self, variant: _Variant, ranges: Ranges) -> _Candidate:
+        return _Candidate(self._quantized(variant.teacher.graph, ranges), ranges, False)
+
+    def _corrected(self, variant: _Variant, plain: _Candidate) -> _Candidate:
+        """The same weights with the biases that they need; `plain` where that is not wanted."""
+        weights = plain.result.weights
+        if not (self.options.correct_bias and weights):
+            return plain
+        graph = corrected(variant.teacher.graph, weights, variant.observed.means)
+        return _Candidate(self._quantized(graph, plain.ranges, weights), plain.ranges, True)
 
     def _quantized(
         self, graph: Graph, ranges: Ranges, weights: Mapping[str, ChosenWeights] | None = None

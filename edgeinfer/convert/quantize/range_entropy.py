@@ -5,6 +5,10 @@ at its ends, is compared with Q: the values inside, put into 256 levels of equal
 again over the non-empty bins of each. KL(P || Q) grows with what saturates, and with what a level
 lumps together (S. Migacz, "8-bit inference with TensorRT", GPU Technology Conference 2017; here for
 asymmetric ranges: both ends shrink together towards zero).
+
+The bin that holds zero does not count. Behind a relu half of all values are zero; every range
+stores them exactly, while spreading them over a level would make coarse steps look worse than they
+are.
 """
 
 from __future__ import annotations
@@ -32,6 +36,9 @@ def entropy_range(histogram: Histogram) -> Range:
         return Range.of(histogram.low, histogram.high)
     # The bin that zero is in, or the end nearest to it.
     zero = float(np.clip(-histogram.low / width, 0, bins))
+    counts[min(int(zero), bins - 1)] = 0
+    if not counts.any():
+        return Range.of(histogram.low, histogram.high)
     best: tuple[float, int, int] | None = None
     for share in np.arange(CANDIDATES, 0, -1) / CANDIDATES:
         first = int(np.floor(zero - zero * share))
@@ -52,6 +59,8 @@ def divergence(counts: Reals, first: int, last: int) -> float:
     p = inside.copy()
     p[0] += counts[:first].sum()
     p[-1] += counts[last:].sum()
+    if not inside.any():
+        return np.inf
     levels = np.minimum((np.arange(inside.size) * LEVELS) // inside.size, LEVELS - 1)
     occupied = p > 0
     sums = np.bincount(levels, weights=inside, minlength=LEVELS)
