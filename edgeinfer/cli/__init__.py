@@ -25,7 +25,7 @@ exit codes:
   4  over the RAM budget
 """
 
-SUBCOMMANDS = ("convert", "check", "inspect", "plan", "run", "bench", "doctor")
+SUBCOMMANDS = ("convert", "check", "inspect", "explain", "plan", "run", "bench", "doctor")
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -37,6 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how layers that compute in float32 store weights; float16 is half the size, and "
         "rounds them (default: float32)",
     )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="refuse a model in which anything computes in float32, with the reason for each node",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON for scripts")
 
 
@@ -54,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
             ram_budget=args.ram_budget,
             shapes=dict(args.shape),
             float_weights=args.float_weights,
+            strict=args.strict,
             progress=progress.stage,
         )
         conversion.save(output)

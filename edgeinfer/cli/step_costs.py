@@ -44,13 +44,13 @@ class StepCost:
 
 def step_costs(program: FileProgram, tier: str) -> list[StepCost]:
     """The costs of a program's steps when kernel tier `tier` runs them."""
-    tiers = _kernel_tiers(tier)
+    tiers = kernel_tiers(tier)
     return [_cost(program.nodes[step.node], step, tiers) for step in program.steps]
 
 
 def count_macs(program: FileProgram) -> int:
     """Multiplications of convolutions and matrix products in one run."""
-    return sum(_macs(node) for node in program.nodes)
+    return sum(count_node_macs(node) for node in program.nodes)
 
 
 def kernels_of(node: FileNode, names: list[str]) -> list[str]:
@@ -78,7 +78,17 @@ def kernels_of(node: FileNode, names: list[str]) -> list[str]:
     return []
 
 
-def _kernel_tiers(tier: str) -> dict[str, str]:
+def tier_names() -> list[str]:
+    """The kernel tiers that this library has and this CPU can run, the lowest first."""
+    names: list[str] = []
+    index = 0
+    while name := text(lib().ei_tier_name(index)):
+        names += [name] if lib().ei_tier_supported(name.encode()) else []
+        index += 1
+    return names
+
+
+def kernel_tiers(tier: str) -> dict[str, str]:
     """For every kernel the tier whose version sessions of `tier` run."""
     found: dict[str, str] = {}
     while name := text(lib().ei_kernel_name(len(found))):
@@ -97,7 +107,7 @@ def _cost(node: FileNode, step: FileStep, tiers: dict[str, str]) -> StepCost:
         node.name,
         node.operator,
         " + ".join(kernels) or "memcpy",
-        round(_macs(node) * part),
+        round(count_node_macs(node) * part),
         round(moved) + constants,
     )
 
@@ -106,7 +116,8 @@ def _activations(node: FileNode) -> list[FileTensor]:
     return [t for t in (*node.inputs, *node.outputs) if t is not None and t.data is None]
 
 
-def _macs(node: FileNode) -> int:
+def count_node_macs(node: FileNode) -> int:
+    """Multiplications of one node, if it is a convolution or matrix product."""
     x, y, params = node.inputs[0], node.outputs[0], node.params
     outputs = math.prod(y.shape)
     if x is None:

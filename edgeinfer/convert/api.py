@@ -17,7 +17,8 @@ from edgeinfer.convert.graph import Graph, Problem, Tensor
 from edgeinfer.convert.lower.lower_graph import Lowered, lower
 from edgeinfer.convert.passes import run_passes
 from edgeinfer.convert.plan import plan_program, session_bytes
-from edgeinfer.convert.program import Plan, Program, Value
+from edgeinfer.convert.precision_reasons import in_order, precision_reasons, refuse_float
+from edgeinfer.convert.program import Operation, Plan, Program, Value
 from edgeinfer.convert.write import write_model
 from edgeinfer.errors import ConversionError, InputError, ModelReadError
 from edgeinfer.source_format import source_format
@@ -111,6 +112,7 @@ def convert(
     name: str | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     float_weights: Literal["float32", "float16"] = "float32",
+    strict: bool = False,
     progress: Callable[[str], None] | None = None,
     calibration: CalibrationSource | None = None,
     quantize: Literal["int8"] | None = None,
@@ -128,6 +130,8 @@ def convert(
         that has one. A symbolic dimension of an .onnx file gets its size wherever it stands.
     float_weights : how convolutions and fully connected layers that compute in float32 store their
         weights. float16 is half the size; it rounds the weights, everything is computed in float32.
+    strict : refuse a model in which anything computes in float32 at run time, naming each such node
+        with the reason and what to do.
     progress : called with the name of each stage as it begins: "reading", "passes", "planning",
         "writing"; while quantising, with how far it has come.
     calibration : samples of what a float model will be given: a path of a .npz or .npy file or of a
@@ -145,7 +149,8 @@ def convert(
     ------
     ConversionError
         The file is damaged or of no known format, or nodes of it cannot be run; `problems` lists
-        every one of them. Or it is quantised already, and there is calibration data.
+        every one of them. Or it is quantised already, and there is calibration data. Or `strict`
+        is broken.
     InputError
         The calibration data cannot be read, does not fit the model, or is too thin or degenerate
         to calibrate with. `shapes` names no input of the model, or contradicts the file.
@@ -172,10 +177,13 @@ def convert(
     else:
         lowered = _lower(graph, float_weights)
     _refuse(graph.name, lowered.problems)
+    if strict:
+        refuse_float(graph, lowered, by_calibration=quantized is not None)
     begin("planning")
     plan = plan_program(lowered.program, ram_budget=budget)
     begin("writing")
-    metadata = _metadata(graph, digest, lowered, plan)
+    reasons = precision_reasons(graph, lowered, by_calibration=quantized is not None)
+    metadata = _metadata(graph, digest, lowered, plan, reasons)
     if quantized is not None:
         metadata["quantization"] = quantized.described()
     data = write_model([(lowered.program, plan)], metadata)
@@ -260,14 +268,21 @@ def _format_of(data: bytes, suffix: str, name: str) -> str:
     return found
 
 
-def _metadata(graph: Graph, digest: str, lowered: Lowered, plan: Plan) -> dict[str, Any]:
+def _metadata(
+    graph: Graph, digest: str, lowered: Lowered, plan: Plan, reasons: Mapping[Operation, str]
+) -> dict[str, Any]:
+    listed = in_order(reasons)
     metadata: dict[str, Any] = {
         "converter": f"edgeinfer {edgeinfer.__version__}",
         "name": graph.name,
         "source": {"format": graph.source_format, "sha256": digest, **_plain(graph.metadata)},
         "inputs": _boundary(graph.inputs, lowered.program.inputs),
         "outputs": _boundary(graph.outputs, lowered.program.outputs),
-        "nodes": [_mapped(lowered, plan, i) for i in range(len(plan.operations))],
+        "nodes": [
+            _mapped(lowered, operation, listed.index(reasons.get(operation, listed[0])))
+            for operation in plan.operations
+        ],
+        "reasons": listed,
     }
     labels = metadata["source"].pop("labels", None)
     if labels is not None:
@@ -292,15 +307,16 @@ def _described(tensor: Tensor, name: str) -> dict[str, Any]:
     return described
 
 
-def _mapped(lowered: Lowered, plan: Plan, index: int) -> dict[str, Any]:
-    """Which nodes of the source an operation stands for."""
-    operation = plan.operations[index]
+def _mapped(lowered: Lowered, operation: Operation, reason: int) -> dict[str, Any]:
+    """Which nodes of the source an operation stands for, and which of the reasons it has."""
     node = lowered.origins.get(operation)
     mapped: dict[str, Any] = {"operator": operation.operator, "name": operation.name}
     if node is not None:
         mapped["source"] = node.source or node.op
         if node.absorbed:
             mapped["absorbed"] = list(dict.fromkeys(node.absorbed))
+    if reason:  # the first one is the rule
+        mapped["reason"] = reason
     return mapped
 
 

@@ -122,6 +122,8 @@ def _lower_node(node: Node, lowering: Lowering) -> None:
                 plain.PLAIN_HANDLERS[node.op](node, lowering)
             elif node.op in HANDLERS:
                 HANDLERS[node.op](node, lowering)
+            elif node.op in FLOAT_HANDLERS:  # quantised on both sides, and no kernel on integers
+                _lower_float(node, lowering)
             else:
                 raise Refused("this operator is not available in this version")
     except Refused as refusal:

@@ -63,13 +63,13 @@ def advise_shape(info: Any) -> str:
     """How to fix the shape of an input that is open."""
     if not info.type.tensor_type.HasField("shape"):
         return (
-            f"give the whole shape with --shape {info.name}=1,3,224,224, or in Python with "
+            f"convert with the whole shape, --shape {info.name}=1,3,224,224, or in Python "
             f"shapes={{{info.name!r}: (1, 3, 224, 224)}}"
         )
     dims = [_described(dim) for dim in _dimensions(info)]
     opened = ", ".join(dict.fromkeys(d for d in dims if not d.isdecimal()))
     return (
-        f"fix it with --shape {info.name}={','.join(dims)}, a number in the place of {opened}; in "
+        f"convert with --shape {info.name}={','.join(dims)}, a number in the place of {opened}; in "
         f"Python with shapes={{{info.name!r}: ...}}"
     )
 

@@ -42,8 +42,8 @@ def given_shapes(file: ModelFile, shapes: Mapping[str, tuple[int, ...]]) -> set[
         if shape != stored.shape:
             raise InputError(
                 f"{file.name}: input {stored.name!r} is {_open(stored)}, and every tensor of the "
-                f"file is laid out for {list(stored.shape)}, not for {list(shape)} as was asked for; "
-                "export the model with this shape: tf.function with an input_signature, or "
+                f"file is laid out for {list(stored.shape)}, not for {list(shape)} as was asked "
+                "for; export the model with this shape: tf.function with an input_signature, or "
                 "tf.keras.Input(batch_shape=...)"
             )
         given.add(stored.index)
