@@ -25,7 +25,17 @@ exit codes:
   4  over the RAM budget
 """
 
-SUBCOMMANDS = ("convert", "check", "inspect", "explain", "plan", "run", "bench", "doctor")
+SUBCOMMANDS = (
+    "convert",
+    "check",
+    "inspect",
+    "explain",
+    "plan",
+    "run",
+    "compare",
+    "bench",
+    "doctor",
+)
 
 
 def build_parser() -> argparse.ArgumentParser:

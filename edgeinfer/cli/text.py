@@ -38,13 +38,25 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
+def decibels(value: float | None) -> str:
+    """A ratio in decibels with one digit; "exact" where nothing differs."""
+    if value is None:
+        return ""
+    return "exact" if value == math.inf else f"{value:.1f}"
+
+
 def print_json(value: Any) -> None:
-    """The form that scripts read: stable keys, one document.
+    """The form that scripts read, on standard output."""
+    print(json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """Stable keys, one document.
 
     JSON has no numbers that are not finite: they become the strings "NaN", "Infinity" and
     "-Infinity", which `float` reads.
     """
-    print(json.dumps(_finite(value), indent=2, sort_keys=True, allow_nan=False))
+    return json.dumps(_finite(value), indent=2, sort_keys=True, allow_nan=False)
 
 
 def _finite(value: Any) -> Any:

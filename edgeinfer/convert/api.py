@@ -185,7 +185,12 @@ def convert(
     reasons = precision_reasons(graph, lowered, by_calibration=quantized is not None)
     metadata = _metadata(graph, digest, lowered, plan, reasons)
     if quantized is not None:
-        metadata["quantization"] = quantized.described()
+        from edgeinfer.convert.quantize.channel_scales import encoded_scales
+
+        metadata["quantization"] = {
+            **quantized.described(),
+            "channel_scales": encoded_scales(quantized.scales),
+        }
     data = write_model([(lowered.program, plan)], metadata)
     return Conversion(data, (lowered.program,), (plan,), graph, metadata, quantized)
 
