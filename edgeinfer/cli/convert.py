@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from edgeinfer.budget import format_bytes
 from edgeinfer.cli.arguments import add_shape_argument, byte_count, refuse_overwriting
@@ -76,6 +77,8 @@ def run(args: argparse.Namespace) -> int:
             "peak_node": plan.peak_step.node,
             "peak_operator": plan.peak_step.operator,
         }
+        falls_back = _float_fallbacks(conversion.metadata)
+        summary["float_fallbacks"] = falls_back
         tensors = [f"  input    {info}" for info in model.inputs]
         tensors += [f"  output   {info}" for info in model.outputs]
     if args.json:
@@ -88,4 +91,17 @@ def run(args: argparse.Namespace) -> int:
     print(f"  session  {format_bytes(plan.session_bytes)}: all the RAM that a session takes")
     print(f"  weights  {format_bytes(plan.weights_bytes)}: read in place from the file")
     print(f"  peak     {plan.peak_step}")
+    if falls_back:
+        print(
+            f"  float32  {falls_back} of {len(conversion.metadata['nodes'])} operations, though "
+            f"the model is quantised: edgeinfer explain {output} tells why, --strict refuses it"
+        )
     return 0
+
+
+def _float_fallbacks(metadata: dict[str, Any]) -> int:
+    """How many operations compute in float32 in a model that is quantised otherwise."""
+    from edgeinfer.convert.precision_reasons import is_fallback
+
+    reasons = metadata["reasons"]
+    return sum(is_fallback(reasons[entry.get("reason", 0)]) for entry in metadata["nodes"])

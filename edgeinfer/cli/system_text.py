@@ -106,7 +106,7 @@ def _temperatures(state: SystemState) -> list[str]:
 def _throttling(state: SystemState) -> str:
     known, found = False, []
     if state.firmware is not None:
-        known = True
+        known = state.firmware.is_complete
         found += [f"now: {', '.join(state.firmware.now)}"] if state.firmware.now else []
         past = ", ".join(state.firmware.since_boot)
         found += [f"since boot: {past}"] if past else []
@@ -117,6 +117,10 @@ def _throttling(state: SystemState) -> str:
     if slowing:
         known = True
         found += [f"now: cooling device {d.name}" for d in slowing if d.is_on]
+    if state.quota_stops:
+        found.append(f"stopped {state.quota_stops} times by a quota of CPU time")
+    if not found and state.has_silent_firmware:
+        return "unknown: vcgencmd cannot be asked; is this user in the group video?"
     return "; ".join(found) or ("no" if known else _UNKNOWN)
 
 

@@ -26,6 +26,7 @@ FLOAT_SOURCE = "float32 in the source, which is not quantised"
 FLOAT_BETWEEN = "float32 in the source, though other parts of it are quantised"
 PLAIN = "plain numbers in the source, which are not quantised"
 MOVES_FLOAT = "moves float32 values"
+_LEFT = "left in float32"
 
 
 def precision_reasons(
@@ -48,6 +49,11 @@ def precision_reasons(
 def in_order(reasons: Mapping[Operation, str]) -> list[str]:
     """Every reason once, the most frequent first, so that most operations can leave it out."""
     return [reason for reason, _ in Counter(reasons.values()).most_common()]
+
+
+def is_fallback(reason: str) -> bool:
+    """Whether an operation with this reason computes in float32 in a model that is quantised."""
+    return reason == FLOAT_BETWEEN or reason.startswith(_LEFT)
 
 
 def refuse_float(graph: Graph, lowered: Lowered, *, by_calibration: bool) -> None:
@@ -134,9 +140,9 @@ class _Explainer:
     def float_node(self, node: Node) -> str:
         """Why a node computes in float32."""
         if node.float_reason:
-            return f"left in float32: {node.float_reason}"
+            return f"{_LEFT}: {node.float_reason}"
         if self._by_calibration:
-            return "left in float32, as what it reads is"
+            return f"{_LEFT}, as what it reads is"
         return FLOAT_BETWEEN if self._is_quantized else FLOAT_SOURCE
 
     def advice(self, node: Node) -> str:

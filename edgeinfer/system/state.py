@@ -21,6 +21,7 @@ from edgeinfer.system.throttling import (
     ThrottleCounter,
     read_counters,
     read_firmware,
+    read_quota_stops,
 )
 
 
@@ -38,10 +39,18 @@ class SystemState:
     cooling_devices: tuple[CoolingDevice, ...]
     firmware: FirmwareThrottling | None
     counters: tuple[ThrottleCounter, ...]
+    quota_stops: int | None
+    """How often a quota of CPU time stopped this process's container or service."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
         return asdict(self)
+
+    @property
+    def has_silent_firmware(self) -> bool:
+        """Whether this is a Raspberry Pi whose firmware, which may slow it, cannot be asked."""
+        is_pi = (self.board or "").startswith("Raspberry Pi")
+        return is_pi and not (self.firmware and self.firmware.is_complete)
 
     def policy_of(self, cpu: int) -> FrequencyPolicy | None:
         """Which clock a CPU has."""
@@ -62,4 +71,5 @@ def read_state(files: KernelFiles | None = None) -> SystemState:
         cooling_devices=read_cooling_devices(files),
         firmware=read_firmware(files),
         counters=read_counters(files),
+        quota_stops=read_quota_stops(files),
     )

@@ -1,4 +1,4 @@
-"""Who has slowed the CPU down: counters of the kernel and what the Raspberry Pi's firmware says."""
+"""Who has slowed the CPU down: the Raspberry Pi's firmware, counters of the kernel, quotas."""
 
 from __future__ import annotations
 
@@ -30,6 +30,9 @@ class FirmwareThrottling:
     """What a Raspberry Pi's firmware holds back, and did at any time since boot."""
 
     bits: int
+    """As vcgencmd gives them."""
+    is_complete: bool
+    """False where only the alarm for under-voltage could be read."""
     now: tuple[str, ...]
     since_boot: tuple[str, ...]
 
@@ -56,7 +59,7 @@ def read_firmware(files: KernelFiles) -> FirmwareThrottling | None:
         if files.text(f"{path}/name") == "rpi_volt":
             alarm = files.number(f"{path}/in0_lcrit_alarm")
             if alarm in (0, 1):
-                return decode_firmware_bits(alarm)
+                return decode_firmware_bits(alarm, is_complete=False)
     return None
 
 
@@ -66,11 +69,11 @@ def parse_get_throttled(text: str | None) -> FirmwareThrottling | None:
     return None if found is None else decode_firmware_bits(int(found[1], 16))
 
 
-def decode_firmware_bits(bits: int) -> FirmwareThrottling:
+def decode_firmware_bits(bits: int, *, is_complete: bool = True) -> FirmwareThrottling:
     """The conditions that the bits stand for."""
     now = tuple(name for i, name in enumerate(_FIRMWARE_BITS) if bits >> i & 1)
     past = tuple(name for i, name in enumerate(_FIRMWARE_BITS) if bits >> (16 + i) & 1)
-    return FirmwareThrottling(bits, now, past)
+    return FirmwareThrottling(bits, is_complete, now, past)
 
 
 def ask_vcgencmd() -> str | None:
@@ -111,3 +114,20 @@ def read_counters(files: KernelFiles) -> tuple[ThrottleCounter, ...]:
             if count is not None:
                 counters.append(ThrottleCounter(cause, count))
     return tuple(counters)
+
+
+def read_quota_stops(files: KernelFiles) -> int | None:
+    """How often this process's control group was stopped for having used up its share of the CPU.
+
+    Containers and services have such shares (`docker run --cpus`, CPUQuota=). None where the group
+    has none, or tells nothing.
+    """
+    for line in (files.text("proc/self/cgroup") or "").splitlines():
+        if line.startswith("0::/"):  # version 2: one hierarchy
+            stat = files.text(f"sys/fs/cgroup/{line[4:]}/cpu.stat")
+            if stat is None:
+                # In a container the path is the host's, or the container's own root.
+                stat = files.text("sys/fs/cgroup/cpu.stat")
+            found = re.search(r"^nr_throttled ([0-9]{1,18})$", stat or "", re.MULTILINE)
+            return int(found[1]) if found else None
+    return None

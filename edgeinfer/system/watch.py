@@ -2,11 +2,11 @@
 
 The state of the machine is read before and after, and some of it in between, in the pauses that the
 measurement leaves: how fast the core is that it runs on, ten times a second, and temperatures and
-cooling devices once a second. A reading of the clock takes 20 to 50 microseconds.
+cooling devices once a second. A reading of the clock takes some 50 microseconds on a PC.
 
 Signs of throttling are
 
-- firmware or the kernel says so: bits of the Raspberry Pi, counters of x86 and Jetson;
+- firmware or the kernel says so: bits of the Raspberry Pi, counters of x86 and Jetson, of quotas;
 - a cooling device that slows the CPU was on;
 - the highest frequency that is allowed fell;
 - a part was as hot as where the kernel begins to slow it down (its passive trip point);
@@ -14,7 +14,8 @@ Signs of throttling are
   full speed.
 
 What happens between two readings and leaves no trace in a counter is not seen. A virtual machine
-shows nothing of all this: the answer is then None, unknown.
+shows nothing of all this: the answer is then None, unknown. So it is on a Raspberry Pi without
+vcgencmd, whose firmware changes clocks behind the kernel's back.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Sign:
     """One sign of throttling."""
 
     kind: str
-    """firmware, counter, cooling, limit, temperature or frequency."""
+    """firmware, counter, quota, cooling, limit, temperature or frequency."""
     text: str
 
 
@@ -144,12 +145,13 @@ class RunWatch:
         signs = (
             *_firmware_signs(self.before, after),
             *_counter_signs(self.before, after),
+            *_quota_signs(self.before, after),
             *self._cooling_signs(after),
             *self._limit_signs(after),
             *self._temperature_signs(),
             *self._frequency_signs(),
         )
-        is_known = bool(
+        is_known = not after.has_silent_firmware and bool(
             after.firmware
             or after.counters
             or self._cooling
@@ -256,6 +258,11 @@ def warnings_before(state: SystemState) -> tuple[str, ...]:
                 f"{_cpus(policy)} may run at {ghz(policy.max_khz)} at most, and can at "
                 f"{ghz(sustained)}: a power mode, a setting or heat limits it"
             )
+    if state.has_silent_firmware:
+        warnings.append(
+            "vcgencmd cannot be asked, so nothing is known of what the firmware holds back; is "
+            "this user in the group video?"
+        )
     if state.firmware and state.firmware.since_boot:
         past = ", ".join(state.firmware.since_boot)
         warnings.append(f"the firmware reports since boot, before this run: {past}")
@@ -308,3 +315,11 @@ def _counter_signs(before: SystemState, after: SystemState) -> list[Sign]:
         for c in after.counters
         if c.name in earlier and c.events > earlier[c.name]
     ]
+
+
+def _quota_signs(before: SystemState, after: SystemState) -> list[Sign]:
+    if before.quota_stops is None or after.quota_stops is None:
+        return []
+    stops = after.quota_stops - before.quota_stops
+    text = f"a quota of CPU time stopped this container or service {stops} times"
+    return [Sign("quota", text)] if stops > 0 else []

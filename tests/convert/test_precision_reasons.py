@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,8 @@ def test_moves_of_float_values_are_told_as_such() -> None:
     assert noted(convert(b.build(turned), strict=True)) == [("transpose", MOVES_FLOAT)]
 
 
-def test_an_onnx_operator_between_conversions_runs_in_float_where_integers_have_no_kernel() -> None:
+def normalized() -> onnx.ModelProto:
+    """LayerNormalization between QuantizeLinear and DequantizeLinear."""
     make = onnx.helper.make_node
     nodes = [
         make("QuantizeLinear", ["x", "s", "z"], ["xq"]),
@@ -134,7 +136,11 @@ def test_an_onnx_operator_between_conversions_runs_in_float_where_integers_have_
         [onnx.numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items()],
     )  # fmt: skip
     opsets = [onnx.helper.make_opsetid("", 19)]
-    model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=9)
+    return onnx.helper.make_model(graph, opset_imports=opsets, ir_version=9)
+
+
+def test_an_onnx_operator_between_conversions_runs_in_float_where_integers_have_no_kernel() -> None:
+    model = normalized()
     converted = convert(model.SerializeToString(), name="m.onnx")
     assert ("layer_norm_f32", FLOAT_BETWEEN) in noted(converted)
     x = np.random.default_rng(3).standard_normal((5, 8)).astype(np.float32)
@@ -219,6 +225,22 @@ def test_the_command_line_is_strict_when_asked(
     assert "is not quantised" in capsys.readouterr().err and not output.exists()
     assert main(["convert", str(integers), "-o", str(output), "--strict"]) == 0
     assert main(["convert", str(floats), "-o", str(output)]) == 0
+
+
+def test_the_command_line_tells_of_fallbacks(
+    repo_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "norm.onnx"
+    source.write_bytes(normalized().SerializeToString())
+    assert main(["convert", str(source)]) == 0
+    printed = capsys.readouterr().out
+    assert "  float32  1 of 5 operations, though the model is quantised" in printed
+    assert main(["convert", str(source), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["float_fallbacks"] == 1
+    for kind in ("float", "int8"):
+        path = repo_root / DIGITS / f"digits_{kind}.onnx"
+        assert main(["convert", str(path), "-o", str(tmp_path / "d.edge"), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["float_fallbacks"] == 0
 
 
 @pytest.mark.parametrize("model", ["ad01", "kws", "vww", "resnet8"])

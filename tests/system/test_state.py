@@ -51,7 +51,8 @@ def test_a_raspberry_pi_4(tmp_path: Path) -> None:
     assert (zone.celsius, zone.passive_celsius) == (51.121, None)
     assert state.sensors == ()  # the zone's own, under another name
     assert state.firmware is not None and state.firmware.now == ()  # by the voltage alarm
-    assert "throttled: no" in text_of(state)
+    assert not state.firmware.is_complete and state.has_silent_firmware
+    assert "throttled: unknown: vcgencmd cannot be asked" in text_of(state)
 
 
 def test_a_raspberry_pi_5_by_its_midr(tmp_path: Path) -> None:
@@ -282,8 +283,29 @@ def test_a_vcgencmd_that_fails_is_none(
 def test_a_voltage_alarm_stands_in_for_vcgencmd(tmp_path: Path) -> None:
     tree = MACHINES["pi_4"]() | {"sys/class/hwmon/hwmon1/in0_lcrit_alarm": "1\n"}
     state = state_of(tmp_path, tree)
-    assert state.firmware == decode_firmware_bits(1)
+    assert state.firmware == decode_firmware_bits(1, is_complete=False)
     assert "throttled: now: under-voltage" in text_of(state)
+
+
+@pytest.mark.parametrize(
+    ("group", "path"),
+    [("0::/system.slice/a.service", "sys/fs/cgroup/system.slice/a.service"),
+     ("0::/", "sys/fs/cgroup"), ("0::/docker/1f", "sys/fs/cgroup")],
+)  # fmt: skip
+def test_quotas_of_containers_and_services(tmp_path: Path, group: str, path: str) -> None:
+    tree = {
+        "proc/self/cgroup": f"4:memory:/x\n{group}\n",
+        f"{path}/cpu.stat": "usage_usec 5\nnr_periods 9\nnr_throttled 4\nthrottled_usec 1\n",
+    }
+    state = state_of(tmp_path, tree)
+    assert state.quota_stops == 4
+    assert "stopped 4 times by a quota of CPU time" in text_of(state)
+
+
+@pytest.mark.parametrize("stat", ["", "nr_throttled", "nr_throttled -1", "usage_usec 1"])
+def test_a_group_without_a_quota_is_none(tmp_path: Path, stat: str) -> None:
+    tree = {"proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.stat": stat}
+    assert state_of(tmp_path, tree).quota_stops is None
 
 
 @given(st.sets(st.integers(0, 300)))

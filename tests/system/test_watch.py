@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from edgeinfer.cli.system_text import condition_lines
+from edgeinfer.system import state as state_module
 from edgeinfer.system import watch as watch_module
 from edgeinfer.system.kernel_files import KernelFiles
+from edgeinfer.system.throttling import FirmwareThrottling, decode_firmware_bits
 from edgeinfer.system.watch import RunConditions, RunWatch, warnings_before
 from tests.system.recorded import CPU, MACHINES, Tree, cooling, throttle_counts, write_tree
-
-Change = Callable[[Path], None]
 
 
 class Clock:
@@ -59,10 +59,12 @@ def calm(machine: str) -> Tree:
     tree = MACHINES[machine]()
     if machine == "pi_5":
         tree[f"{CPU}/cpufreq/policy0/scaling_cur_freq"] = "2400000"
+    if machine == "n100":
+        tree |= {"proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.stat": "nr_throttled 2\n"}
     return tree
 
 
-@pytest.mark.parametrize("machine", ["pi_4", "pi_5", "jetson_orin", "rk3588", "n100", "alder_lake"])
+@pytest.mark.parametrize("machine", ["jetson_orin", "rk3588", "n100", "alder_lake"])
 def test_a_machine_at_ease_was_not_throttled(tmp_path: Path, machine: str) -> None:
     conditions = measure(tmp_path, calm(machine))
     assert conditions.signs == () and conditions.throttled is False
@@ -78,6 +80,39 @@ def test_where_nothing_tells_it_is_unknown(tmp_path: Path, machine: str) -> None
     assert conditions.as_dict()["throttled"] is conditions.as_dict()["median_khz"] is None
 
 
+@pytest.mark.parametrize("machine", ["pi_4", "pi_5"])
+def test_a_raspberry_pi_whose_firmware_is_silent_is_unknown(tmp_path: Path, machine: str) -> None:
+    conditions = measure(tmp_path, calm(machine))
+    assert conditions.signs == () and conditions.throttled is None
+    assert "vcgencmd cannot be asked" in conditions.warnings[-1]
+
+
+def firmware(bits: int) -> Callable[[KernelFiles], FirmwareThrottling]:
+    return lambda files: decode_firmware_bits(bits)
+
+
+def test_a_raspberry_pi_whose_firmware_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state_module, "read_firmware", firmware(0))
+    conditions = measure(tmp_path / "calm", calm("pi_4"))
+    assert conditions.throttled is False and len(conditions.warnings) == 1  # the governor
+    write_tree(tmp_path / "hot", {**on_cpu(0), **calm("pi_4")})
+    for before, after, told in (
+        (0x0, 0x60000, ["frequency capped", "throttled"]),  # during the run, over before its end
+        (0x50000, 0x50000, []),  # before it
+        (0x50005, 0x50000, ["under-voltage", "throttled"]),
+        (0x50000, 0x50008, ["soft temperature limit"]),
+    ):
+        monkeypatch.setattr(state_module, "read_firmware", firmware(before))
+        watch = RunWatch(KernelFiles(str(tmp_path / "hot")), Clock())
+        monkeypatch.setattr(state_module, "read_firmware", firmware(after))
+        signs = watch.finish().signs
+        assert [sign.text for sign in signs] == [f"the firmware reports: {name}" for name in told]
+        earlier = [w for w in warnings_before(watch.before) if "since boot" in w]
+        assert len(earlier) == (before > 0xFFFF)
+
+
 SIGNS: dict[str, tuple[str, Tree, str, str]] = {
     "firmware": (
         "pi_4", {"sys/class/hwmon/hwmon1/in0_lcrit_alarm": "1\n"}, "firmware", "under-voltage",
@@ -88,6 +123,7 @@ SIGNS: dict[str, tuple[str, Tree, str, str]] = {
                          "counter", "throttled 1 times: core too hot"),
     "over-current": ("jetson_orin", {"sys/class/hwmon/hwmon3/oc3_event_cnt": "9\n"}, "counter",
                      "throttled 2 times: instantaneous over-current"),
+    "quota": ("n100", {"sys/fs/cgroup/cpu.stat": "nr_throttled 9\n"}, "quota", "7 times"),
     "cooling": ("rk3588", cooling(0, "thermal-cpufreq-0", 2, 9), "cooling", "thermal-cpufreq-0"),
     "alert": ("jetson_orin", cooling(1, "cpu-throttle-alert", 1, 2), "cooling",
               "cpu-throttle-alert"),
@@ -138,14 +174,15 @@ def test_a_governor_that_saves_power_is_a_warning_and_no_throttling(tmp_path: Pa
         f"{CPU}/cpufreq/policy0/scaling_cur_freq": "600000\n",
     }
     conditions = measure(tmp_path, tree)
-    assert conditions.throttled is False
+    assert conditions.signs == ()
     assert "governor of CPUs 0-3 is powersave" in conditions.warnings[0]
     assert "echo performance" in conditions.warnings[0]
 
 
 def test_the_performance_governor_is_no_warning(tmp_path: Path) -> None:
     tree = MACHINES["pi_4"]() | {f"{CPU}/cpufreq/policy0/scaling_governor": "performance\n"}
-    assert measure(tmp_path, tree).warnings == ()
+    (warning,) = measure(tmp_path, tree).warnings
+    assert "vcgencmd" in warning
 
 
 def test_a_power_mode_is_a_warning_and_what_is_compared_with(tmp_path: Path) -> None:
@@ -167,7 +204,7 @@ def test_a_clock_that_is_slow_at_the_start_only_is_no_throttling(tmp_path: Path)
     slow = {f"{CPU}/cpufreq/policy0/scaling_cur_freq": "600000\n"}
     fast = {f"{CPU}/cpufreq/policy0/scaling_cur_freq": "1800000\n"}
     conditions = measure(tmp_path, MACHINES["pi_4"]() | slow, fast, at=0.3)
-    assert conditions.throttled is False and min(conditions.khz) == 1800000
+    assert conditions.signs == () and min(conditions.khz) == 1800000
 
 
 def test_idle_cores_may_be_slow(tmp_path: Path) -> None:
