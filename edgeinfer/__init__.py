@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from edgeinfer.errors import (
     BudgetError,
     ConversionError,
+    CustomOperatorError,
     EdgeInferError,
     InputError,
     LibraryError,
@@ -26,11 +27,18 @@ from edgeinfer.model import Model, load
 from edgeinfer.session import Session, TensorInfo
 
 if TYPE_CHECKING:
+    from edgeinfer.custom import (
+        custom_op,
+        load_custom_ops,
+        register_custom_op,
+        unregister_custom_op,
+    )
     from edgeinfer.plan_info import PlanInfo
 
 __all__ = [
     "BudgetError",
     "ConversionError",
+    "CustomOperatorError",
     "EdgeInferError",
     "InputError",
     "LibraryError",
@@ -45,7 +53,11 @@ __all__ = [
     "TensorInfo",
     "TierError",
     "UnsupportedError",
+    "custom_op",
     "load",
+    "load_custom_ops",
+    "register_custom_op",
+    "unregister_custom_op",
 ]
 
 
@@ -58,4 +70,8 @@ def __getattr__(name: str) -> object:
         from edgeinfer.plan_info import PlanInfo
 
         return PlanInfo
+    if name in ("custom_op", "load_custom_ops", "register_custom_op", "unregister_custom_op"):
+        from edgeinfer import custom
+
+        return getattr(custom, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

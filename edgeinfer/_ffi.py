@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeinfer.errors import (
     BudgetError,
+    CustomOperatorError,
     EdgeInferError,
     InputError,
     LibraryError,
@@ -101,6 +102,7 @@ _EXCEPTIONS: dict[str, type[Exception]] = {
     "EI_ERROR_TIER": TierError,
     "EI_ERROR_DATA": InputError,
     "EI_ERROR_UNSUPPORTED": UnsupportedError,
+    "EI_ERROR_CUSTOM": CustomOperatorError,
 }
 
 

@@ -42,6 +42,10 @@ class UnsupportedError(EdgeInferError, NotImplementedError):
     """This version does not do what was asked for."""
 
 
+class CustomOperatorError(EdgeInferError, RuntimeError):
+    """A custom operator is not registered, or refuses what a model gives it."""
+
+
 class LibraryError(EdgeInferError, ImportError):
     """The C library is missing or is not the one that belongs to this package."""
 

@@ -40,7 +40,7 @@ _INTERESTING = (
 
 STATUS_NAMES = (
     "ran", "argument", "file", "memory", "format", "version", "checksum", "operator", "budget",
-    "tier", "data", "unsupported",
+    "tier", "data", "unsupported", "custom",
 )  # fmt: skip
 
 
@@ -303,7 +303,7 @@ class Harness:
 def load_seeds(folders: Sequence[Path]) -> list[bytes]:
     """Files to mutate: those of the folders; or one per operator, and the shipped example."""
     if not folders:
-        return [*operator_seeds(), example_seed()]
+        return [*operator_seeds(), *custom_seeds(), example_seed()]
     seeds = []
     for folder in folders:
         found = [path.read_bytes() for path in sorted(folder.glob("*.edge"))]
@@ -328,7 +328,7 @@ def seeds_that_do_not_run(binary: Path, seeds: Sequence[bytes]) -> list[str]:
 
 
 def operator_seeds() -> list[bytes]:
-    """A small file for every operator of the runtime, from the tests of their contracts."""
+    """A small file for every operator whose code is the runtime's, from the contracts' tests."""
     from edgeinfer.convert.plan import plan_program
     from edgeinfer.convert.program import Program
     from edgeinfer.convert.write import write_model
@@ -358,10 +358,18 @@ def operator_seeds() -> list[bytes]:
         program = Program("main", inputs, operation.outputs, [operation])
         seeds.append(write_model([(program, plan_program(program))], {}))
         covered.add(operation.operator)
-    missing = sorted(set(operators()) - covered)
+    missing = sorted(set(operators()) - covered - {"custom"})
     if missing:
         raise SystemExit(f"no file to start from for operators {missing}")
     return seeds
+
+
+def custom_seeds() -> list[bytes]:
+    """Files that need the operator of scale_op.h, which the harness registers."""
+    sys.path.insert(0, str(ROOT))
+    from tests.builders.custom_op import file_of, scale_operation
+
+    return [file_of(scale_operation(shape)) for shape in ((3, 5), (1, 2, 3, 4))]
 
 
 def example_seed() -> bytes:

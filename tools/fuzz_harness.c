@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "edgeinfer.h"
+#include "scale_op.h"
 
 #define MAX_FILE_BYTES    (64u << 20)
 #define MAX_SESSION_BYTES ((size_t)64 << 20) // larger plans are legal, but not worth the time here
@@ -92,6 +93,8 @@ done:
 
 int main(void) {
     uint32_t bytes;
+    if (scale_op_register() != EI_OK)
+        return 2;
     while (read_exactly(&bytes, sizeof bytes)) {
         if (bytes > MAX_FILE_BYTES)
             return 2;

@@ -45,7 +45,8 @@ extern "C" {
     X(EI_ERROR_BUDGET, 8, "the session needs more memory than the budget allows")                  \
     X(EI_ERROR_TIER, 9, "this CPU or this build lacks the kernel tier asked for")                  \
     X(EI_ERROR_DATA, 10, "input data is outside what the model allows, an index out of range say") \
-    X(EI_ERROR_UNSUPPORTED, 11, "this version of the library does not do what was asked for")
+    X(EI_ERROR_UNSUPPORTED, 11, "this version of the library does not do what was asked for")      \
+    X(EI_ERROR_CUSTOM, 12, "a custom operator is not registered, or refuses what it was given")
 
 typedef enum ei_status {
 #define EI_STATUS_ENUM(name, value, text) name = value,
@@ -203,6 +204,80 @@ EI_API const char *ei_kernel_name(int index);
 /// The tier whose version of the i-th kernel sessions of a tier run: the tier itself, or a lower one where it has none of
 /// its own. NULL past the end, or when this CPU or build lacks the tier.
 EI_API const char *ei_kernel_tier(const char *tier, int index);
+
+// --- custom operators -----------------------------------------------------------------------------------------
+
+/// A file can name operators that the library does not have; their code is the program's own. Register it before a session
+/// is made:
+///
+///     static ei_status check(const ei_custom_call *call);     // once per node, when a session is made
+///     static ei_status run(const ei_custom_call *call);       // in every run
+///     const ei_custom_op scale = {sizeof scale, check, run, NULL};
+///     ei_custom_op_register("Scale", &scale);
+///
+/// Files come from strangers, and run() is as safe as check() is strict: the library sees to it that operands are there,
+/// whole and as large as their shape says, and to nothing else. What check() must look at is how many inputs there are, their
+/// dtypes, ranks and shapes, whether the output's shape is the one that run() will fill, attributes, scratch_bytes.
+///
+/// docs/custom_ops.md has an example, and how a model comes to name such an operator.
+
+#define EI_CUSTOM_MAX_INPUTS    16
+#define EI_CUSTOM_MAX_RANK      6
+#define EI_CUSTOM_NAME_BYTES    64  // of a name, the zero at its end included
+#define EI_CUSTOM_MESSAGE_BYTES 256 // of a message, likewise
+
+/// An operand: dense, row-major. 72 bytes; this layout stays.
+typedef struct ei_custom_tensor {
+    void *
+        data; // aligned to the element; in check() NULL unless a constant. Only outputs may be written
+    int64_t shape[6]; // from the outermost axis; entries from rank on are 1
+    ei_dtype dtype;
+    int32_t rank;
+    float scale; // real = scale * (q - zero_point); 0 when not quantised
+    int32_t zero_point;
+} ei_custom_tensor;
+
+/// What a custom operator is called with; valid during the call.
+typedef struct ei_custom_call {
+    const ei_custom_tensor *inputs;
+    const ei_custom_tensor *outputs;
+    uint32_t input_count, output_count; // output_count is 1 in this version
+    void *scratch;          // 64-byte aligned memory for the run's own use; NULL in check()
+    size_t scratch_bytes;   // as the file says
+    const void *attributes; // encoded: ei_custom_ints and its kind read them
+    void *user;             // of the ei_custom_op
+    const char *node;       // the node's name in the source model, a stranger's text; "" in run()
+    char *
+        message; // EI_CUSTOM_MESSAGE_BYTES bytes, "" at first: why the call fails, for ei_last_error()
+} ei_custom_call;
+
+/// A custom operator. Set struct_bytes to sizeof(ei_custom_op); see ei_session_options for what it is good for.
+typedef struct ei_custom_op {
+    size_t struct_bytes;
+    /// Whether run() can do this node. EI_OK, or a status (EI_ERROR_CUSTOM fits) and call->message, and no session is made.
+    ei_status (*check)(const ei_custom_call *call);
+    /// Computes the output. EI_OK, or a status (EI_ERROR_DATA fits) that ends the run. Must not allocate where the promise
+    /// that runs do not is to hold, and must give results that depend on nothing but the call. It runs on the thread that
+    /// called ei_session_run; sessions of several threads call it at the same time.
+    ei_status (*run)(const ei_custom_call *call);
+    void *user; // passed to both
+} ei_custom_op;
+
+/// Registers an operator for the whole process; copies `op` and the name: 1 to 63 printable ASCII characters without a
+/// space. May be called by any thread at any time; sessions made afterwards find it. Allocates some hundred bytes, which are
+/// never given back. EI_ERROR_ARGUMENT when the name is taken, EI_ERROR_MEMORY.
+EI_API ei_status ei_custom_op_register(const char *name, const ei_custom_op *op);
+/// Takes the name out of the registry. Sessions that exist go on with the functions they found, so code and `user` must stay
+/// until the last of them has run. EI_ERROR_ARGUMENT when it is not registered.
+EI_API ei_status ei_custom_op_unregister(const char *name);
+/// 1 when an operator of this name is registered.
+EI_API int ei_custom_op_registered(const char *name);
+
+/// An attribute of the node as integers, floating-point numbers or zero-terminated text; NULL when the node has none of
+/// this name and kind. `count` may be NULL. For check() and run().
+EI_API const int64_t *ei_custom_ints(const ei_custom_call *call, const char *name, size_t *count);
+EI_API const double *ei_custom_floats(const ei_custom_call *call, const char *name, size_t *count);
+EI_API const char *ei_custom_text(const ei_custom_call *call, const char *name);
 
 #ifdef __cplusplus
 }

@@ -280,6 +280,11 @@ static ei_status check_step(const ei_model *model, const ei_program_record *prog
                          "rows %" PRIu32 " to %" PRIu32
                          " must be at least one and inside the output, %" PRIu32 " rows",
                          step->row_begin, step->row_end, rows);
+    } else if (ei_op_find(node->op)->whole_steps && step->row_end - step->row_begin != rows) {
+        status = ei_fail(EI_ERROR_FORMAT,
+                         "rows %" PRIu32 " to %" PRIu32 " must be all of the output's %" PRIu32
+                         ": the operator computes them at once",
+                         step->row_begin, step->row_end, rows);
     } else {
         status = check_step_operands(model, program, index, step);
     }

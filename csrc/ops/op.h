@@ -55,8 +55,14 @@ static inline const void *ei_node_constant(const ei_node *node, const ei_tensor_
 typedef struct ei_view {
     uint8_t *base; // the tensor's first byte; constants are never written through it
     const ei_tensor_record *tensor; // shape and rows
-    uint32_t next_view; // chain of the views that move with a graph input or output; owned by run/
-    uint32_t reserved;
+    union {
+        struct {
+            uint32_t
+                next_view; // chain of the views that move with a graph input or output; owned by run/
+            uint32_t reserved;
+        };
+        const void *bound; // of a constant, which is in no chain: what the operator's bind() found
+    };
 } ei_view;
 
 /// A node at run time.
@@ -127,6 +133,9 @@ typedef struct ei_op {
     ei_row_range (*input_rows)(const ei_node *node, uint32_t i, uint32_t begin, uint32_t end);
     /// Scratch bytes that run() uses, or NULL for none.
     uint64_t (*scratch_bytes)(const ei_node *node);
+    /// What is left to check and find when a session is made; `bound` is the node with its operands in their places. NULL:
+    /// nothing. Fails as check() does.
+    ei_status (*bind)(const ei_node *node, ei_bound_node *bound);
     /// Computes rows [begin, end) of output 0 (and what belongs to them of the others). Fails on data only.
     ei_status (*run)(const ei_bound_node *node, const ei_run_context *context, uint32_t begin,
                      uint32_t end);
@@ -135,6 +144,8 @@ typedef struct ei_op {
     /// 1 when threads may not share a step: run() can fail, or has next to nothing to do. Otherwise different ranges of
     /// rows are run at the same time, as they are for operators without scratch.
     int one_thread;
+    /// 1 when run() computes all rows at once: the validator refuses steps of fewer.
+    int whole_steps;
     /// 1 when an output may lie in the very bytes of input i of the same size (it reads an element before writing it).
     int in_place;
 } ei_op;

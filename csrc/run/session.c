@@ -39,6 +39,30 @@ static void bind_view(const ei_session *session, ei_view *view, uint32_t tensor)
                      : own_place(session, view->tensor);
 }
 
+/// Lets operators that have something left to find do so.
+static ei_status bind_node(const ei_session *session, uint32_t i) {
+    const ei_model *model = session->model;
+    const uint32_t index = session->program->first_node + i;
+    const ei_node_record *record = &model->nodes[index];
+    ei_bound_node *bound = &session->nodes[i];
+    if (bound->op->bind == NULL) {
+        return EI_OK;
+    }
+    const ei_node node = {
+        .record = record,
+        .operands = model->operands + record->first_operand,
+        .tensors = model->tensors,
+        .constants = model->constants,
+        .params = bound->params,
+        .name = ei_model_string(model, record->name),
+        .index = index,
+    };
+    const ei_status status = bound->op->bind(&node, bound);
+    return status == EI_OK ? EI_OK
+                           : ei_fail_in(status, "node %" PRIu32 " '%s' (%s)", index,
+                                        ei_printable(node.name, &(ei_text){0}), bound->op->name);
+}
+
 /// Links the views of every graph input and output, so that a run can move them without a search.
 static void link_views(ei_session *session, uint32_t count) {
     const ei_program_record *program = session->program;
@@ -127,6 +151,9 @@ ei_status ei_session_bind(const ei_model *model, const ei_session_plan *plan, vo
             ei_find_later_weights(&made->nodes[i], &made->nodes[program->node_count]);
     }
     link_views(made, (uint32_t)operands);
+    for (uint32_t i = 0; i < program->node_count; i++) {
+        EI_TRY(bind_node(made, i));
+    }
     EI_TRY(start_threads(made, plan));
     *session = made;
     return EI_OK;

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 EXAMPLE = "edgeinfer doctor --json"
 _EXTRAS = {
     "convert": ("onnx", "tflite", "flatbuffers"),
+    "jit": ("numba",),
     "plot": ("matplotlib",),
 }
 

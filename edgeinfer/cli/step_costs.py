@@ -22,6 +22,7 @@ _TOKENS = {
 _SHARED_KERNELS = {
     "concat": ("copy2d",),
     "copy": (),
+    "custom": (),
     "gather": (),
     "pad": ("copy2d", "fill"),
     "requantize": ("dequantize_{x}", "quantize_{y}"),

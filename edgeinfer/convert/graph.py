@@ -76,6 +76,9 @@ top_k: x -> values, indices (int64); axis, k, largest (bool). Sorted; of equal o
 What can be said with these is: group and instance normalisation by layer_norm, lrn by avg_pool2d,
     one_hot and trilu by equal and where.
 
+custom: any -> y; name, attributes (a dict): an operator that the process has registered
+    (edgeinfer.custom), which says itself what it takes.
+
 pointwise: x -> y; body (a tuple of nodes of one output each, in order, that make y of x and scalar
     constants). Made by passes only.
 

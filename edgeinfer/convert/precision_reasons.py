@@ -26,6 +26,7 @@ FLOAT_SOURCE = "float32 in the source, which is not quantised"
 FLOAT_BETWEEN = "float32 in the source, though other parts of it are quantised"
 PLAIN = "plain numbers in the source, which are not quantised"
 MOVES_FLOAT = "moves float32 values"
+CUSTOM = "a custom operator, which computes on what it is declared on"
 _LEFT = "left in float32"
 
 
@@ -124,6 +125,8 @@ class _Explainer:
         dtypes = {v.dtype for v in (*operation.inputs, *operation.outputs) if v and v.data is None}
         if node is None:
             return PLAIN
+        if node.op == "custom" and operation.operator == "custom":
+            return CUSTOM
         if node.op in CONVERSIONS:
             return self._conversion(node)
         if "float32" in dtypes:

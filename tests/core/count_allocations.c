@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../tools/scale_op.h"
 #include "edgeinfer.h"
 
 // The GNU C library's functions behind the public names.
@@ -81,6 +82,7 @@ int main(int argc, char **argv) {
     if (argc < 4 || argc % 2 == 1) {
         return 2;
     }
+    must(scale_op_register());
     for (int i = 2; i < argc; i += 2) {
         count(argv[i + 1], atol(argv[i]), (uint32_t)atol(argv[1]));
     }

@@ -19,8 +19,8 @@ FLOAT_RESULTS = frozenset({*unary.HANDLERS, "softmax"})
 
 def is_float(node: Node) -> bool:
     """Whether the node's arithmetic is on float32: it reads or makes such a tensor at run time."""
-    if node.op in (*MOVES, *CONVERSIONS, "unsupported"):
-        return False
+    if node.op in (*MOVES, *CONVERSIONS, "custom", "unsupported"):
+        return False  # a custom operator says itself what it computes on
     read = [tensor for tensor in node.inputs if tensor is not None and not tensor.is_constant]
     reads = any(tensor.dtype == "float32" for tensor in read)
     makes = any(tensor.dtype == "float32" for tensor in node.outputs)
@@ -36,18 +36,16 @@ def in_float(node: Node, lowering: Lowering) -> tuple[Node, list[Node]]:
 
     Dequantize operations are emitted for what it reads; a tensor has one for all of its readers.
     """
-    inputs = [tensor and _dequantized(tensor, node, lowering) for tensor in node.inputs]
+    inputs = [tensor and dequantized_operand(tensor, node, lowering) for tensor in node.inputs]
     outputs: list[Tensor] = []
     after: list[Node] = []
     for tensor in node.outputs:
         if tensor.quantization is None:
             outputs.append(tensor)
             continue
-        stored = Tensor(f"{tensor.name} (float32)", tensor.shape, "float32")
-        outputs.append(stored)
-        after.append(
-            Node("quantize", [stored], [tensor], {}, None, node.name, node.source, node.absorbed)
-        )
+        made, quantize = quantized_behind(tensor, node)
+        outputs.append(made)
+        after.append(quantize)
     between = Node(
         node.op,
         inputs,
@@ -62,7 +60,15 @@ def in_float(node: Node, lowering: Lowering) -> tuple[Node, list[Node]]:
     return between, after
 
 
-def _dequantized(tensor: Tensor, node: Node, lowering: Lowering) -> Tensor:
+def quantized_behind(tensor: Tensor, node: Node) -> tuple[Tensor, Node]:
+    """A float32 tensor in the place of a quantised result, and the quantize."""
+    made = Tensor(f"{tensor.name} (float32)", tensor.shape, "float32")
+    quantize = Node("quantize", [made], [tensor], {}, None, node.name, node.source, node.absorbed)
+    return made, quantize
+
+
+def dequantized_operand(tensor: Tensor, node: Node, lowering: Lowering) -> Tensor:
+    """An operand as float32; a dequantize is emitted for a quantised one that has none yet."""
     if tensor.quantization is None:
         return tensor
     found = lowering.dequantized.get(tensor)

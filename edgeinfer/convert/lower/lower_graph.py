@@ -10,6 +10,7 @@ import numpy as np
 from edgeinfer.convert.graph import Graph, Node, Problem, Tensor
 from edgeinfer.convert.lower import (
     convolution,
+    custom,
     elementwise,
     float_elementwise,
     float_nodes,
@@ -32,6 +33,7 @@ from edgeinfer.convert.program import Operation, Program, Value
 
 HANDLERS: dict[str, Callable[[Node, Lowering], None]] = {
     **convolution.HANDLERS,
+    **custom.HANDLERS,
     **elementwise.HANDLERS,
     **indexing.HANDLERS,
     **matmul.HANDLERS,
@@ -87,7 +89,7 @@ def lower(graph: Graph, *, name: str = "main", float_weights: str = "float32") -
     outputs = [] if problems else _outputs(graph, lowering)
     make_names_unique(inputs)
     make_names_unique(outputs)
-    program = Program(name, inputs, outputs, lowering.operations)
+    program = Program(name, inputs, outputs, lowering.operations, lowering.scratch_bytes)
     return Lowered(program, problems, lowering.origins)
 
 

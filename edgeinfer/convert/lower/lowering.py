@@ -39,6 +39,7 @@ class Lowering:
     operations: list[Operation] = field(default_factory=list)
     origins: dict[Operation, Node] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    scratch_bytes: int = 0  # the most that an operation asks for
     dequantized: dict[Tensor, Tensor] = field(default_factory=dict)  # float32 of quantised ones
     _values: dict[Tensor, Value] = field(default_factory=dict)
     _zero_rows: dict[tuple[str, int], Value] = field(default_factory=dict)

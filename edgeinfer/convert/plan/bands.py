@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from edgeinfer.convert.plan.lifetimes import activations
-from edgeinfer.convert.plan.rows import reads_by_rows, rows_read
+from edgeinfer.convert.plan.rows import WHOLE, reads_by_rows, rows_read
 from edgeinfer.convert.plan.views import Layout, Storage
 from edgeinfer.convert.program import Operation, Step
 
@@ -79,6 +79,7 @@ def _links(layout: Layout, operations: Sequence[Operation]) -> list[bool]:
         storage = layout.storage_of[operation.outputs[0]]
         links.append(
             len(operation.outputs) == 1
+            and operation.operator not in WHOLE
             and storage.pinned is None
             and len(storage.offsets) == 1
             and readers.get(storage) == [index + 1]

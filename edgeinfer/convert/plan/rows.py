@@ -41,6 +41,8 @@ _ROW_BY_ROW = frozenset(
         "gather_elements",
     }
 )
+WHOLE = frozenset({"custom"})
+"""Operators that compute all of their rows in one step."""
 
 
 def rows_read(operation: Operation, value: Value, begin: int, end: int) -> tuple[int, int]:
