@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from edgeinfer.cli.arguments import add_custom_ops
 from edgeinfer.errors import BudgetError, ConversionError, EdgeInferError
 
 EXIT_OK = 0
@@ -36,6 +37,7 @@ SUBCOMMANDS = (
     "bench",
     "doctor",
 )
+_WITHOUT_MODEL = ("doctor",)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -59,6 +61,8 @@ def build_parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_arguments(subparser)
+        if name not in _WITHOUT_MODEL:
+            add_custom_ops(subparser)
         subparser.set_defaults(run=module.run)
     return parser
 
@@ -76,6 +80,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return EXIT_USAGE
     try:
+        for path in getattr(args, "custom_ops", ()):
+            from edgeinfer.custom import load_custom_ops
+
+            load_custom_ops(path)
         return int(args.run(args))
     except ConversionError as error:
         return _fail(error, EXIT_NOT_CONVERTIBLE)

@@ -10,6 +10,17 @@ from edgeinfer.budget import parse_bytes
 from edgeinfer.errors import InputError
 
 
+def add_custom_ops(parser: argparse.ArgumentParser) -> None:
+    """Declare --custom-ops, which the command line loads before the subcommand runs."""
+    parser.add_argument(
+        "--custom-ops",
+        action="append",
+        default=[],
+        metavar="FILE.py",
+        help="a Python file that registers operators which the model needs; may be repeated",
+    )
+
+
 def positive_int(text: str) -> int:
     """A count of at least 1."""
     value = _int(text)

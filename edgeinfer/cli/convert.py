@@ -48,8 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Convert, write, and check the result by loading it."""
-    import edgeinfer
     from edgeinfer.convert import convert
+    from edgeinfer.model import ModelHandle
 
     source = Path(args.model)
     output = Path(args.output) if args.output else source.with_suffix(".edge")
@@ -64,23 +64,24 @@ def run(args: argparse.Namespace) -> int:
             progress=progress.stage,
         )
         conversion.save(output)
-    with edgeinfer.load(output) as model:
-        plan = model.plan
-        summary = {
-            "output": str(output),
-            "file_bytes": output.stat().st_size,
-            "arena_bytes": plan.arena_bytes,
-            "state_bytes": plan.state_bytes,
-            "session_bytes": plan.session_bytes,
-            "weights_bytes": plan.weights_bytes,
-            "peak_step": plan.peak_step.index,
-            "peak_node": plan.peak_step.node,
-            "peak_operator": plan.peak_step.operator,
-        }
-        falls_back = _float_fallbacks(conversion.metadata)
-        summary["float_fallbacks"] = falls_back
-        tensors = [f"  input    {info}" for info in model.inputs]
-        tensors += [f"  output   {info}" for info in model.outputs]
+    model = ModelHandle(str(output), output.name)
+    plan = model.plan()
+    summary = {
+        "output": str(output),
+        "file_bytes": output.stat().st_size,
+        "arena_bytes": plan.arena_bytes,
+        "state_bytes": plan.state_bytes,
+        "session_bytes": plan.session_bytes,
+        "weights_bytes": plan.weights_bytes,
+        "peak_step": plan.peak_step.index,
+        "peak_node": plan.peak_step.node,
+        "peak_operator": plan.peak_step.operator,
+    }
+    falls_back = _float_fallbacks(conversion.metadata)
+    summary["float_fallbacks"] = falls_back
+    tensors = [f"  input    {info}" for info in model.inputs]
+    tensors += [f"  output   {info}" for info in model.outputs]
+    needs_code = _needs_code(output)
     if args.json:
         print_json(summary)
         return 0
@@ -96,7 +97,20 @@ def run(args: argparse.Namespace) -> int:
             f"  float32  {falls_back} of {len(conversion.metadata['nodes'])} operations, though "
             f"the model is quantised: edgeinfer explain {output} tells why, --strict refuses it"
         )
+    if needs_code:
+        print("  runs only where its custom operators are registered, which they are not here")
     return 0
+
+
+def _needs_code(path: Path) -> bool:
+    """Load the file as a device would; whether that takes a custom operator that is not here."""
+    import edgeinfer
+
+    try:
+        edgeinfer.load(path).close()
+    except edgeinfer.CustomOperatorError:
+        return True
+    return False
 
 
 def _float_fallbacks(metadata: dict[str, Any]) -> int:

@@ -20,16 +20,18 @@ from edgeinfer.convert.plan import plan_program, session_bytes
 from edgeinfer.convert.precision_reasons import in_order, precision_reasons, refuse_float
 from edgeinfer.convert.program import Operation, Plan, Program, Value
 from edgeinfer.convert.write import write_model
+from edgeinfer.custom import load_custom_ops
 from edgeinfer.errors import ConversionError, InputError, ModelReadError
 from edgeinfer.source_format import source_format
 
 if TYPE_CHECKING:
     from edgeinfer.convert.quantize.calibration_data import CalibrationSource
     from edgeinfer.convert.quantize.post_training import Quantized
-    from edgeinfer.convert.quantize.report import QuantizationReport
 
 Source = str | os.PathLike[str] | bytes | Graph
 """A path, the bytes of a file, or a graph (which conversion rewrites)."""
+CustomOps = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+"""One Python file that registers custom operators, or several."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +45,6 @@ class Conversion:
     graph : the graph as the passes left it.
     metadata : what the file says about itself.
     quantized : what post-training quantisation did; None where there was none.
-    accuracy : how near the quantised model is to the float one, layer by layer; None where nothing
-        was quantised here.
     """
 
     data: bytes = field(repr=False)
@@ -53,7 +53,6 @@ class Conversion:
     graph: Graph
     metadata: dict[str, Any] = field(repr=False)
     quantized: Quantized | None = field(default=None, repr=False)
-    accuracy: QuantizationReport | None = field(default=None, repr=False)
 
     @property
     def session_bytes(self) -> int:
@@ -117,6 +116,7 @@ def convert(
     shapes: Mapping[str, Sequence[int]] | None = None,
     float_weights: Literal["float32", "float16"] = "float32",
     strict: bool = False,
+    custom_ops: CustomOps = (),
     progress: Callable[[str], None] | None = None,
     calibration: CalibrationSource | None = None,
     quantize: Literal["int8"] | None = None,
@@ -136,6 +136,8 @@ def convert(
         weights. float16 is half the size; it rounds the weights, everything is computed in float32.
     strict : refuse a model in which anything computes in float32 at run time, naming each such node
         with the reason and what to do.
+    custom_ops : Python files that register operators of the model (`edgeinfer.load_custom_ops`).
+        What the process has registered otherwise is found too.
     progress : called with the name of each stage as it begins: "reading", "passes", "planning",
         "writing"; while quantising, with how far it has come.
     calibration : samples of what a float model will be given: a path of a .npz or .npy file or of a
@@ -166,11 +168,12 @@ def convert(
         The file cannot be read.
     """
     budget = None if ram_budget is None else parse_bytes(ram_budget)
+    _load_custom_ops(custom_ops)
     begin = progress or _silent
     begin("reading")
     graph, digest = _load(source, name, shapes)
     begin("passes")
-    quantized = accuracy = None
+    quantized = None
     if calibration is not None:
         quantized = _quantize(graph, calibration, quantization, begin)
         graph = quantized.graph
@@ -185,22 +188,32 @@ def convert(
         refuse_float(graph, lowered, by_calibration=quantized is not None)
     begin("planning")
     plan = plan_program(lowered.program, ram_budget=budget)
+    begin("writing")
     reasons = precision_reasons(graph, lowered, by_calibration=quantized is not None)
     metadata = _metadata(graph, digest, lowered, plan, reasons)
     if quantized is not None:
-        accuracy = _measure(quantized, plan, reasons, metadata, begin)
-    begin("writing")
+        from edgeinfer.convert.quantize.channel_scales import encoded_scales
+
+        metadata["quantization"] = {
+            **quantized.described(),
+            "channel_scales": encoded_scales(quantized.scales),
+        }
     data = write_model([(lowered.program, plan)], metadata)
-    return Conversion(data, (lowered.program,), (plan,), graph, metadata, quantized, accuracy)
+    return Conversion(data, (lowered.program,), (plan,), graph, metadata, quantized)
 
 
 def check(
-    source: Source, *, name: str | None = None, shapes: Mapping[str, Sequence[int]] | None = None
+    source: Source,
+    *,
+    name: str | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    custom_ops: CustomOps = (),
 ) -> list[Problem]:
     """Every reason why a source model cannot be converted, in the order of its nodes.
 
     Parameters and errors are those of `convert`; problems are returned, not raised.
     """
+    _load_custom_ops(custom_ops)
     graph, _ = _load(source, name, shapes)
     return _lower(graph).problems
 
@@ -219,33 +232,17 @@ def _quantize(
     return quantize_model(graph, calibration, options, progress)
 
 
-def _measure(
-    quantized: Quantized,
-    plan: Plan,
-    reasons: Mapping[Operation, str],
-    metadata: dict[str, Any],
-    progress: Callable[[str], None],
-) -> QuantizationReport:
-    """The report of a quantised model; what the file says of it goes into the metadata."""
-    from edgeinfer.convert.quantize.channel_scales import encoded_scales
-    from edgeinfer.convert.quantize.report import make_report
-
-    run = {op: reasons.get(op, "a part of what reads it") for op in plan.operations}
-    report = make_report(quantized, run, progress=progress)
-    metadata["quantization"] = {
-        **quantized.described(),
-        "channel_scales": encoded_scales(quantized.scales),
-        "report": report.summary(),
-    }
-    return report
-
-
 def _refuse(name: str, problems: Sequence[Problem]) -> None:
     if problems:
         count = len(problems)
         raise ConversionError(
             f"{name} cannot be converted: {count} problem{'s' if count > 1 else ''}", problems
         )
+
+
+def _load_custom_ops(paths: CustomOps) -> None:
+    for path in [paths] if isinstance(paths, (str, os.PathLike)) else paths:
+        load_custom_ops(path)
 
 
 def _silent(_: str) -> None:

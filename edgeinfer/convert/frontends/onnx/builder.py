@@ -17,6 +17,7 @@ import numpy as np
 
 from edgeinfer.convert.graph import Graph, Node, Problem, Tensor
 
+from .custom import find_custom, read_custom
 from .evaluate import Evaluator
 from .model_file import Array, ModelFile, SourceNode, ValueType, load_onnx
 from .operation import Context, Handler, Operation
@@ -97,8 +98,6 @@ class GraphBuilder:
     def _graph_output(self, name: str) -> Tensor:
         try:
             tensor = self._values.plain(self._values[name])
-            if 0 in tensor.shape:
-                raise Unsupported(f"its shape is {list(tensor.shape)}: it has no elements")
         except (Unsupported, OpenShape) as error:
             if isinstance(error, Unsupported):
                 self._refuse(name, "output", error)
@@ -130,14 +129,22 @@ class GraphBuilder:
         elif self._evaluator.can_evaluate(node, inputs):
             self._evaluate(node, inputs)
         else:
-            handler = self._handlers.get(node.key)
-            if handler is None:
-                raise refusal(node)
             operation = Operation(node, self._context)
-            handler(operation)
+            self._read(operation)
             self._graph.nodes += operation.nodes
             for value in operation.made:
                 self._values.put(value)
+
+    def _read(self, operation: Operation) -> None:
+        node = operation.node
+        handler = self._handlers.get(node.key)
+        custom = None if handler is not None else find_custom(node)
+        if handler is not None:
+            handler(operation)
+        elif custom is not None:
+            read_custom(operation, custom, self._file.declared.get(node.outputs[0]))
+        else:
+            raise refusal(node)
 
     def _evaluate(self, node: SourceNode, inputs: Sequence[Value | None]) -> None:
         moved = self._moved_constant(node, inputs)
@@ -172,7 +179,8 @@ class GraphBuilder:
         return value
 
     def _is_known(self, node: SourceNode) -> bool:
-        return node.key in self._handlers or is_quantize(node) or is_dequantize(node)
+        known = node.key in self._handlers or find_custom(node) is not None
+        return known or is_quantize(node) or is_dequantize(node)
 
     def _add_unsupported(self, node: SourceNode) -> None:
         read = [self._values[name] for name in node.inputs if name in self._values]

@@ -17,7 +17,7 @@ import numpy as np
 from edgeinfer.convert.graph import Node, Quantization, Tensor
 
 from .evaluate import Evaluator
-from .model_file import SourceNode
+from .model_file import SourceNode, ValueType
 from .quantization import parameters
 from .values import (
     Array,
@@ -169,6 +169,12 @@ class Operation:
     def element_type(self, name: str) -> str:
         """An attribute that names an element type, for instance FLOAT."""
         return self._values.element_name(self.integer(name, 0))
+
+    def declared_elements(self, declared: ValueType | None) -> str:
+        """Element type that the file says the output has; "" where it does not."""
+        if declared is None or declared.elements == 0:
+            return ""
+        return self._values.element_name(declared.elements)
 
     def integer_list(self, name: str) -> tuple[int, ...] | None:
         """An attribute that is a list of integers; None when it is absent."""

@@ -64,9 +64,11 @@ def refusal(node: SourceNode) -> Unsupported:
     if node.domain not in (DEFAULT, MICROSOFT):
         return Unsupported(
             f"it is of domain {node.domain!r}, which is not known here",
-            "replace it by operators of ONNX itself",
+            "replace it by operators of ONNX itself, or register it as a custom operator "
+            "(edgeinfer.custom_op, --custom-ops)",
         )
     return Unsupported(
         "this operator is not available",
-        "replace it in the model, or compute this part before or after it",
+        "replace it in the model, compute this part before or after it, or register it as a custom "
+        "operator (edgeinfer.custom_op, --custom-ops)",
     )

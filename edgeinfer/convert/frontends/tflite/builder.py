@@ -11,13 +11,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 
 import numpy as np
 
 from edgeinfer.convert.graph import Graph, Node, Problem, Quantization, Tensor
+from edgeinfer.custom import find
 
+from .custom import read_custom
 from .fold import Folder, folding_of
 from .model_file import ModelFile, StoredOperator, StoredQuantization, StoredTensor
 from .operation import (
@@ -29,6 +31,7 @@ from .operation import (
     Unsupported,
 )
 from .refusals import refusal
+from .shapes import given_shapes
 
 _GRAPH_DTYPES = {
     "INT4": "int8",
@@ -55,13 +58,13 @@ class GraphBuilder:
         operators: Sequence[StoredOperator],
         dilated: Mapping[int, DilatedWindow],
         handlers: Mapping[str, Handling],
-        given: Collection[int] = (),
+        shapes: Mapping[str, tuple[int, ...]] | None = None,
     ) -> None:
         self._file = file
         self._operators = live_operators(operators, file.outputs)
         self._dilated = dilated
         self._handlers = handlers
-        self._given = given  # inputs whose shapes somebody gave
+        self._given = given_shapes(file, shapes or {})
         self._tensors: dict[int, Tensor] = {}
         self._faults: dict[Tensor, Unsupported] = {}
         self._names: set[str] = set()
@@ -209,7 +212,7 @@ class GraphBuilder:
         handling = self._handlers.get(operator.code)
         folding = folding_of(operator.code, inputs)
         if handling is None and folding is None:
-            raise refusal(operator)
+            return self._custom_nodes_of(operator, inputs, outputs)
         table = folding.options if folding else handling.options if handling else ""
         operation = Operation(
             operator.code,
@@ -224,6 +227,16 @@ class GraphBuilder:
         elif handling is not None:
             handling.handler(operation)
         return self._folder.fold_nodes(operation.nodes)
+
+    def _custom_nodes_of(
+        self, operator: StoredOperator, inputs: list[Tensor | None], outputs: list[Tensor]
+    ) -> list[Node]:
+        custom = find(operator.custom_code if operator.code == "CUSTOM" else operator.code)
+        if custom is None:
+            raise refusal(operator)
+        operation = Operation(operator.code, inputs, outputs, {}, self._faults)
+        read_custom(operation, custom, self._file.custom_options(operator))
+        return operation.nodes
 
     def _refuse(self, node: str, operator: str, reason: str, advice: str) -> None:
         self._graph.problems.append(Problem(node, operator, reason, advice))

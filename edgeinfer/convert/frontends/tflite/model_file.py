@@ -14,7 +14,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -148,10 +148,6 @@ class ModelFile:
                 self._tensors[index] = self._read_tensor(index)
         return self._tensors[index]
 
-    def reshape_tensor(self, index: int, shape: tuple[int, ...]) -> None:
-        """From now on tensor `index`, which is no constant, has this shape."""
-        self._tensors[index] = replace(self.tensor(index), shape=shape)
-
     def options(self, operator: StoredOperator, name: str) -> Mapping[str, Any]:
         """The fields of an operator's options by schema name ("StrideH"); vectors are tuples.
 
@@ -174,6 +170,16 @@ class ModelFile:
                     "and has the options of another operator"
                 )
             return self._fields(kind, options, operator)
+        raise AssertionError("unreachable")
+
+    def custom_options(self, operator: StoredOperator) -> bytes:
+        """The options of a CUSTOM operator, which only its maker knows to read."""
+        with self._reading(f"the options of operator {operator.position}"):
+            if operator.table.CustomOptionsLength() == 0:
+                return b""
+            found = operator.table.CustomOptionsAsNumpy()
+            self._spend(found.nbytes)
+            return bytes(found)
         raise AssertionError("unreachable")
 
     def signatures(self) -> dict[str, dict[str, dict[str, str]]]:

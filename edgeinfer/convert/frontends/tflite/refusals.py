@@ -48,11 +48,13 @@ def refusal(operator: StoredOperator) -> Unsupported:
     if operator.code == "CUSTOM":
         return Unsupported(
             f"it is the custom operator {operator.custom_code!r}, which this file does not define",
-            "replace it by built-in operators",
+            "replace it by built-in operators, or register it as a custom operator "
+            "(edgeinfer.custom_op, --custom-ops)",
         )
     if operator.code in _REASONS:
         return Unsupported(*_REASONS[operator.code])
     return Unsupported(
         "this operator is not available",
-        "replace it in the model, or compute this part before or after it",
+        "replace it in the model, compute this part before or after it, or register it as a custom "
+        "operator (edgeinfer.custom_op, --custom-ops)",
     )
