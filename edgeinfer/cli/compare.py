@@ -121,6 +121,8 @@ def _tensor_data(tensor: Any) -> dict[str, Any]:
 
 
 def _print(comparison: Comparison, everything: bool) -> None:
+    from edgeinfer.convert.draw import short_name
+
     pairs = list(comparison.pairs)
     shown = pairs if everything or len(pairs) <= _ROWS else _around(comparison)
     rows = [_row(pair, comparison) for pair in shown]
@@ -139,19 +141,19 @@ def _print(comparison: Comparison, everything: bool) -> None:
         if pair.is_output:
             top = "" if pair.top_one is None else f", top-1 agreement {pair.top_one:.2%}"
             name = printable(pair.reference.name)
-            print(f"output {name!r}: SQNR {decibels(pair.agreement.sqnr)} dB{top}")
+            print(f"output {name!r}: SQNR {decibels(pair.agreement.sqnr, ' dB')}{top}")
     fall = comparison.largest_fall
     if fall is not None:
         print(
-            f"most is lost in {_short(fall.reference.name)!r} ({fall.judged.operator}): "
-            f"{decibels(fall.fall)} dB"
+            f"most is lost in {short_name(fall.reference.name)!r} ({fall.judged.operator}): "
+            f"{decibels(fall.fall, ' dB')}"
         )
     broken = comparison.first_broken
     if broken is None:
         print("every layer keeps to the limits")
     else:
         print(
-            f"goes wrong first in {_short(broken.reference.name)!r} "
+            f"goes wrong first in {short_name(broken.reference.name)!r} "
             f"({broken.judged.operator}): {broken.broken}"
         )
 
@@ -167,12 +169,14 @@ def _around(comparison: Comparison) -> list[Pair]:
 
 
 def _row(pair: Pair, comparison: Comparison) -> tuple[str, ...]:
+    from edgeinfer.convert.draw import short_name
+
     agreement = pair.agreement
     mark = "!" if pair is comparison.first_broken else "x" if pair.broken else ""
     x, y = pair.reference, pair.judged
     return (
         mark,
-        _short(x.name),
+        short_name(x.name, 44),
         printable(y.operator),
         x.dtype if x.dtype == y.dtype else f"{x.dtype} / {y.dtype}",
         decibels(agreement.sqnr),
@@ -180,10 +184,3 @@ def _row(pair: Pair, comparison: Comparison) -> tuple[str, ...]:
         "" if math.isnan(agreement.cosine) else f"{agreement.cosine:.5f}",
         f"{agreement.largest_error:.4g}",
     )
-
-
-def _short(name: str, width: int = 44) -> str:
-    """The first of several names that TFLite joined; the end of a long one, where names differ."""
-    first, joined, _ = name.partition(";")
-    shown = first if len(first) <= width else "…" + first[-width + 1 :]
-    return printable(shown) + (";…" if joined else "")

@@ -38,11 +38,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
-def decibels(value: float | None) -> str:
-    """A ratio in decibels with one digit; "exact" where nothing differs."""
+def decibels(value: float | None, unit: str = "") -> str:
+    """A ratio in decibels with one digit and the unit; "exact" where nothing differs."""
     if value is None:
         return ""
-    return "exact" if value == math.inf else f"{value:.1f}"
+    return "exact" if value == math.inf else f"{value:.1f}{unit}"
 
 
 def print_json(value: Any) -> None:

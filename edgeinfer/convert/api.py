@@ -27,6 +27,7 @@ from edgeinfer.source_format import source_format
 if TYPE_CHECKING:
     from edgeinfer.convert.quantize.calibration_data import CalibrationSource
     from edgeinfer.convert.quantize.post_training import Quantized
+    from edgeinfer.convert.quantize.report import QuantizationReport
 
 Source = str | os.PathLike[str] | bytes | Graph
 """A path, the bytes of a file, or a graph (which conversion rewrites)."""
@@ -45,6 +46,8 @@ class Conversion:
     graph : the graph as the passes left it.
     metadata : what the file says about itself.
     quantized : what post-training quantisation did; None where there was none.
+    accuracy : how near the quantised model is to the float one, layer by layer; None where nothing
+        was quantised here.
     """
 
     data: bytes = field(repr=False)
@@ -53,6 +56,7 @@ class Conversion:
     graph: Graph
     metadata: dict[str, Any] = field(repr=False)
     quantized: Quantized | None = field(default=None, repr=False)
+    accuracy: QuantizationReport | None = field(default=None, repr=False)
 
     @property
     def session_bytes(self) -> int:
@@ -173,7 +177,7 @@ def convert(
     begin("reading")
     graph, digest = _load(source, name, shapes)
     begin("passes")
-    quantized = None
+    quantized = accuracy = None
     if calibration is not None:
         quantized = _quantize(graph, calibration, quantization, begin)
         graph = quantized.graph
@@ -188,18 +192,13 @@ def convert(
         refuse_float(graph, lowered, by_calibration=quantized is not None)
     begin("planning")
     plan = plan_program(lowered.program, ram_budget=budget)
-    begin("writing")
     reasons = precision_reasons(graph, lowered, by_calibration=quantized is not None)
     metadata = _metadata(graph, digest, lowered, plan, reasons)
     if quantized is not None:
-        from edgeinfer.convert.quantize.channel_scales import encoded_scales
-
-        metadata["quantization"] = {
-            **quantized.described(),
-            "channel_scales": encoded_scales(quantized.scales),
-        }
+        accuracy = _measure(quantized, plan, reasons, metadata, begin)
+    begin("writing")
     data = write_model([(lowered.program, plan)], metadata)
-    return Conversion(data, (lowered.program,), (plan,), graph, metadata, quantized)
+    return Conversion(data, (lowered.program,), (plan,), graph, metadata, quantized, accuracy)
 
 
 def check(
@@ -230,6 +229,27 @@ def _quantize(
     _refuse(graph.name, graph.problems)
     run_passes(graph)
     return quantize_model(graph, calibration, options, progress)
+
+
+def _measure(
+    quantized: Quantized,
+    plan: Plan,
+    reasons: Mapping[Operation, str],
+    metadata: dict[str, Any],
+    progress: Callable[[str], None],
+) -> QuantizationReport:
+    """The report of a quantised model; what the file says of it goes into the metadata."""
+    from edgeinfer.convert.quantize.channel_scales import encoded_scales
+    from edgeinfer.convert.quantize.report import make_report
+
+    run = {op: reasons.get(op, "a part of what reads it") for op in plan.operations}
+    report = make_report(quantized, run, progress=progress)
+    metadata["quantization"] = {
+        **quantized.described(),
+        "channel_scales": encoded_scales(quantized.scales),
+        "report": report.summary(),
+    }
+    return report
 
 
 def _refuse(name: str, problems: Sequence[Problem]) -> None:

@@ -5,8 +5,11 @@
 
 A file has fixed shapes, and its weights are in it. A model is therefore converted when inputs are
 given for the first time, for their shapes; inputs that an operator needs at conversion
-(`PARAMETERS`: weights, target shapes, axes, scales) are taken as constants. The converted models
-are kept, so that running again with the same shapes and constants converts nothing.
+(`PARAMETERS`: weights, target shapes, axes, scales) are taken as constants, and so are inputs
+without elements. The converted models are kept, so that running again with the same shapes and
+constants converts nothing.
+
+What is float16 or bfloat16 in the model is float32 in the file; inputs and outputs are converted.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from onnx import NodeProto, numpy_helper
 from onnx.backend.base import Backend, BackendRep, namedtupledict
 
 from edgeinfer.convert.api import convert
-from edgeinfer.errors import InputError
+from edgeinfer.errors import ConversionError, InputError
 from edgeinfer.model import Model, load
 
 Array = npt.NDArray[Any]
@@ -29,8 +32,11 @@ Array = npt.NDArray[Any]
 PARAMETERS: dict[str, tuple[int, ...]] = {
     "BatchNormalization": (1, 2, 3, 4),
     "CenterCropPad": (1,),
+    "Compress": (1,),
+    "ConstantOfShape": (0,),
     "Conv": (1, 2),
     "ConvTranspose": (1, 2),
+    "CumProd": (1,),
     "CumSum": (1,),
     "DequantizeLinear": (1, 2),
     "Dropout": (1, 2),
@@ -42,6 +48,7 @@ PARAMETERS: dict[str, tuple[int, ...]] = {
     "QLinearConv": (1, 2, 3, 4, 5, 6, 7, 8),
     "QLinearMatMul": (1, 2, 4, 5, 6, 7),
     "QuantizeLinear": (1, 2),
+    "Range": (0, 1, 2),
     "Reshape": (1,),
     "Resize": (1, 2, 3),
     "ReverseSequence": (1,),
@@ -80,7 +87,7 @@ def fix_inputs(
             kept.append(info)
             continue
         value = inputs[info.name]
-        if info.name in parameters:
+        if info.name in parameters or value.size == 0:
             fixed.graph.initializer.append(numpy_helper.from_array(value, info.name))
             continue
         if info.type.WhichOneof("value") == "tensor_type":
@@ -106,15 +113,39 @@ def _parameters(model: onnx.ModelProto) -> set[str]:
     return names
 
 
+_HALVES = tuple(
+    onnx.helper.tensor_dtype_to_np_dtype(kind)
+    for kind in (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
+)
+
+
+def _as(elements: int, result: Array) -> Array:
+    """A float32 result in the half precision that the model declares."""
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(elements) if elements else result.dtype
+    if dtype not in _HALVES:
+        return result
+    with np.errstate(over="ignore"):  # beyond its range it is infinite
+        return np.asarray(result.astype(dtype))
+
+
+def _refuse_other_values(model: onnx.ModelProto) -> None:
+    for info in (*model.graph.input, *model.graph.output):
+        kind = info.type.WhichOneof("value")
+        if kind != "tensor_type":
+            raise ConversionError(f"{info.name!r} is a {kind or 'value of no type'}, not a tensor")
+
+
 class EdgeInferBackendRep(BackendRep):  # type: ignore[misc]
     """A model that is converted once its inputs are seen."""
 
     def __init__(self, model: onnx.ModelProto, threads: int = 1) -> None:
+        _refuse_other_values(model)
         self._model = model
         self._threads = threads
         constants = {tensor.name for tensor in model.graph.initializer}
         self._inputs = [info.name for info in model.graph.input if info.name not in constants]
         self._outputs = [info.name for info in model.graph.output]
+        self._dtypes = [info.type.tensor_type.elem_type for info in model.graph.output]
         self._loaded: dict[bytes, Model] = {}
 
     def run(self, inputs: Any, **kwargs: Any) -> tuple[Array, ...]:
@@ -144,10 +175,14 @@ class EdgeInferBackendRep(BackendRep):  # type: ignore[misc]
             name = self._model.graph.name or "model"
             model = load(convert(key, name=name).data, threads=self._threads)
             self._loaded[key] = model
-        values = [left[name] for name in left]
-        results = model.run(*values)
-        made = results if isinstance(results, (tuple, list)) else (results,)
-        outputs: tuple[Array, ...] = namedtupledict("Outputs", self._outputs)(*made)
+        feed = {
+            info.name: value.astype(np.float32) if value.dtype in _HALVES else value
+            for info, value in zip(model.inputs, left.values(), strict=True)
+        }
+        results = model.run(feed)
+        made = results.values() if isinstance(results, dict) else (results,)
+        declared = [_as(dtype, y) for dtype, y in zip(self._dtypes, made, strict=True)]
+        outputs: tuple[Array, ...] = namedtupledict("Outputs", self._outputs)(*declared)
         return outputs
 
     def _by_name(self, inputs: Any) -> dict[str, Array]:

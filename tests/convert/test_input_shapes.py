@@ -142,10 +142,71 @@ def test_an_open_tflite_axis_is_refused_unless_it_is_said() -> None:
     assert len(problems) == 2 and f"--shape {first}=1,2,3" in problems[0].advice
     names = [problem.node for problem in problems]
     assert convert(model, name="m.tflite", shapes=dict.fromkeys(names, (1, 2, 3))).data
-    with pytest.raises(InputError, match=r"laid out for \[1, 2, 3\], not for \[1, 5, 3\]"):
+    with pytest.raises(InputError, match=r"\[1, 5, 3\] that was asked for does not fit input"):
         convert(model, name="m.tflite", shapes={first: (1, 5, 3)})
     with pytest.raises(InputError, match="no input 'q'; its inputs: "):
         convert(model, name="m.tflite", shapes={"q": (1, 5, 3)})
+
+
+def batched_tflite(code: str, *, out_is_open: bool = True) -> tuple[bytes, list[str]]:
+    """An operator on two inputs of an open batch, and the names of the inputs."""
+
+    def change(model: Any) -> None:
+        graph = model.subgraphs[0]
+        for index in (*graph.inputs, *(graph.outputs if out_is_open else ())):
+            graph.tensors[index].shapeSignature = [-1, 2, 3]
+
+    model = elementwise_models.binary(code, SPEC, SPEC, SPEC)
+    return edited(model, change), [tensor.name for tensor in convert(model).graph.inputs]
+
+
+@pytest.mark.parametrize("named", [0, 1])
+def test_an_open_batch_of_a_tflite_model_is_set_for_all_inputs(named: int) -> None:
+    model, names = batched_tflite("ADD")
+    rng = np.random.default_rng(2)
+    a, b = (rng.integers(-128, 128, (4, 2, 3)).astype(np.int8) for _ in range(2))
+    converted = convert(model, name="m.tflite", shapes={names[named]: (4, 2, 3)})
+    whole: Any = edgeinfer.load(converted.data).run(dict(zip(names, (a, b), strict=True)))
+    single = edgeinfer.load(convert(model, name="m.tflite").data)
+    parts = [
+        single.run(dict(zip(names, (a[i : i + 1], b[i : i + 1]), strict=True))) for i in range(4)
+    ]
+    np.testing.assert_array_equal(whole, np.concatenate(parts))
+
+
+def test_batches_that_a_tflite_model_cannot_have_are_refused() -> None:
+    model, (first, second) = batched_tflite("ADD")
+    with pytest.raises(InputError, match="batches of 2 and 3; a model has one"):
+        convert(model, name="m.tflite", shapes={first: (2, 2, 3), second: (3, 2, 3)})
+    with pytest.raises(InputError, match="only the batch can be changed here"):
+        convert(model, name="m.tflite", shapes={first: (2, 2, 4)})
+    with pytest.raises(InputError, match="2 inputs, so a name is needed"):
+        convert(model, name="m.tflite", shapes={"": (2, 2, 3)})
+    model, (first, _) = batched_tflite("ADD", out_is_open=False)
+    with pytest.raises(InputError, match=r"ADD makes '.*' of the fixed shape \[1, 2, 3\]"):
+        convert(model, name="m.tflite", shapes={first: (2, 2, 3)})
+    closed = elementwise_models.binary("ADD", SPEC, SPEC, SPEC)
+    with pytest.raises(InputError, match="no axis of it can be changed here"):
+        convert(closed, name="m.tflite", shapes={first: (2, 2, 3)})
+    model, first = open_tflite()
+    with pytest.raises(InputError, match="no axis of it can be changed here"):
+        convert(model, name="m.tflite", shapes={first: (2, 5, 3)})
+
+
+@pytest.mark.parametrize("kind", ["int8", "fp32"])
+@pytest.mark.parametrize("name", ["ad01", "kws", "vww", "resnet8"])
+def test_a_batch_gives_what_single_runs_give(name: str, kind: str, models_dir: Path) -> None:
+    path = models_dir / f"{name}_{kind}.tflite"
+    one = convert(path)
+    (x,) = one.graph.inputs
+    rng = np.random.default_rng(4)
+    samples = rng.standard_normal((3, *x.shape[1:])).astype(np.float32)
+    if kind == "int8":
+        samples = rng.integers(-128, 128, samples.shape).astype(np.int8)
+    many = convert(path, shapes={"": samples.shape})
+    with edgeinfer.load(one.data) as single, edgeinfer.load(many.data) as batched:
+        parts = [single.run(samples[i : i + 1]) for i in range(3)]
+        np.testing.assert_array_equal(batched.run(samples), np.concatenate(parts))
 
 
 def test_the_command_line_fixes_shapes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

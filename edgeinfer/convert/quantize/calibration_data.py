@@ -11,6 +11,9 @@ The first axis of an array counts samples: [N, *shape] where shape is the input'
 *shape[1:]] where the input's batch axis is 1. An array of the input's own shape is one sample.
 Arrays of several inputs have one N.
 
+Beside the inputs there may be `labels`, [N, ...]: what is right for each sample, for metrics that
+compare with it. A sample then has it under that name.
+
 Calibration data decides what accuracy is left, so data that cannot do that is refused, each time
 saying why: see `check_samples`.
 """
@@ -39,6 +42,8 @@ CalibrationSource = str | os.PathLike[str] | npt.NDArray[Any] | Mapping[str, Any
 
 MAX_SAMPLES = 512
 """As many are used when nothing else is said: more change ranges little and take longer."""
+LABELS = "labels"
+"""The name of an array beside the inputs, unless an input is called so."""
 HELD_OUT = 0.2
 """The part that calibration does not see, for reports."""
 
@@ -153,11 +158,12 @@ def _of_file(path: Path, inputs: Sequence[Tensor]) -> dict[str, Array]:
             raise InputError(f"{path}: not a readable .npz file: {error}") from error
     names = [tensor.name for tensor in inputs]
     known = {key: array for key, array in arrays.items() if key in names}
-    if not known and len(arrays) == 1 and len(inputs) == 1:  # whatever it is called
-        return {names[0]: next(iter(arrays.values()))}
+    others = {key: array for key, array in arrays.items() if key not in (*names, LABELS)}
+    if not known and len(others) == 1 and len(inputs) == 1:  # whatever it is called
+        known = {names[0]: next(iter(others.values()))}
     if not known:
         raise InputError(f"{path} holds {sorted(arrays)}; the model's inputs are {names}")
-    return known
+    return known | ({LABELS: arrays[LABELS]} if LABELS in arrays else {})
 
 
 def _of_arrays(
@@ -170,6 +176,9 @@ def _of_arrays(
 ) -> list[Sample]:
     _require_names(arrays, inputs, name)
     stacks = {tensor.name: _stack(arrays[tensor.name], tensor, name) for tensor in inputs}
+    labels = _labels(arrays, inputs)
+    if labels is not None:
+        stacks[LABELS] = labels if labels.ndim else labels[None]
     lengths = {key: len(stack) for key, stack in stacks.items()}
     if len(set(lengths.values())) > 1:
         raise InputError(f"{name}: inputs have different numbers of samples: {lengths}")
@@ -182,6 +191,7 @@ def _of_arrays(
             tensor.name: _converted(stacks[tensor.name][i], tensor, preprocessing, name)
             for tensor in inputs
         }
+        | ({} if labels is None else {LABELS: stacks[LABELS][i]})
         for i in chosen
     ]
 
@@ -199,7 +209,15 @@ def _of_item(
         if array.shape != tensor.shape:
             raise _wrong_shape(array, tensor, name, "one sample is")
         sample[tensor.name] = _converted(array, tensor, preprocessing, name)
-    return sample
+    labels = _labels(arrays, inputs)
+    return sample if labels is None else {**sample, LABELS: labels}
+
+
+def _labels(arrays: Mapping[str, Any], inputs: Sequence[Tensor]) -> Array | None:
+    """The array beside the inputs, where there is one."""
+    if LABELS not in arrays or any(tensor.name == LABELS for tensor in inputs):
+        return None
+    return np.asarray(arrays[LABELS])
 
 
 def _require_names(arrays: Mapping[str, Any], inputs: Sequence[Tensor], name: str) -> None:

@@ -6,8 +6,8 @@ Sums are kept in float64 and nothing else is, so memory does not depend on the n
   judged. Infinite where they are equal; minus infinity where x is zero throughout and y is not, or
   where one is finite and the other is not.
 - Cosine: sum of x y / sqrt(sum of x^2 * sum of y^2). 1 where both are zero throughout.
-- Saturation: the share of values of x that lie more than half a step outside of what the integers
-  of y span.
+- Saturation: the share of values of x that lie more than one step outside of what the integers of y
+  span. (The 1 of a softmax lies one step above 255 / 256, which is no loss.)
 
 Values that are NaN on both sides, or the same infinity, are equal and enter no sum.
 """
@@ -120,8 +120,8 @@ class Saturation:
     def include(self, reference: Array) -> None:
         """Take in one sample of the reference tensor."""
         low, high = self.bounds
-        half = float(self.quantization.scale[0]) / 2
-        self.beyond += int(np.count_nonzero((reference < low - half) | (reference > high + half)))
+        step = float(self.quantization.scale[0])
+        self.beyond += int(np.count_nonzero((reference < low - step) | (reference > high + step)))
         self.count += reference.size
 
     @property

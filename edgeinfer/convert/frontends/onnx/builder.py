@@ -98,6 +98,8 @@ class GraphBuilder:
     def _graph_output(self, name: str) -> Tensor:
         try:
             tensor = self._values.plain(self._values[name])
+            if 0 in tensor.shape:
+                raise Unsupported(f"its shape is {list(tensor.shape)}: it has no elements")
         except (Unsupported, OpenShape) as error:
             if isinstance(error, Unsupported):
                 self._refuse(name, "output", error)

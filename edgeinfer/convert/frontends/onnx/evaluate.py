@@ -110,6 +110,8 @@ class Evaluator:
             return False
         if node.op in _SHAPES:
             return inputs[0] is not None and inputs[0].shape is not None
+        if node.op == "CastLike" and inputs[1] is not None and inputs[1].narrow:
+            return False  # the wider type has other bounds
         return all(value is None or value.constant_data is not None for value in inputs)
 
     def evaluate(

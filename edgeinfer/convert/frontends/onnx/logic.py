@@ -49,7 +49,8 @@ def cast(op: Operation) -> None:
 
 def cast_like(op: Operation) -> None:
     """The numbers in the type of the second input."""
-    _cast_to(op, op.value(1).elements)
+    like = op.value(1)
+    _cast_to(op, like.narrow or like.elements)
 
 
 def _cast_to(op: Operation, target: str) -> None:

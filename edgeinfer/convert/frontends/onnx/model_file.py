@@ -18,6 +18,7 @@ from edgeinfer.convert.graph import Problem
 from edgeinfer.errors import ConversionError, MissingExtraError
 
 from .fix_shapes import advise_shape, describe_dimensions, fix_shapes
+from .widen_halves import widen_halves
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -157,6 +158,7 @@ class ModelFile:
             onnx.checker.check_model(model)
             if model.functions:
                 model = onnx.inliner.inline_local_functions(model)
+            model = widen_halves(onnx, model)
             # Without data_prop, which computes a ConstantOfShape of any size: `evaluate` tells the
             # shapes that depend on values, node by node.
             return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)

@@ -58,6 +58,7 @@ class Value:
     plain: Tensor | None = None
     quantised: Tensor | None = None
     made_by: str = ""  # the node that gave it its quantised face
+    narrow: str = ""  # the file's element type of a constant that is read as a wider one
 
     @property
     def known_shape(self) -> tuple[int, ...]:
@@ -201,7 +202,7 @@ class Values:
         """A new constant."""
         value = self.add(name, elements, data.shape)
         if value.elements in _WIDENED:
-            value.elements = _WIDENED[value.elements]
+            value.narrow, value.elements = value.elements, _WIDENED[value.elements]
             data = data.astype(_GRAPH_DTYPES[value.elements])
         value.data = data
         return value

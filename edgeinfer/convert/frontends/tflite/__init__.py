@@ -30,6 +30,7 @@ from .labels import describe
 from .model_file import ModelFile
 from .operation import Handling
 from .patterns import Patterns
+from .shapes import fix_shapes
 
 HANDLERS: dict[str, Handling] = {
     **arithmetic.HANDLERS,
@@ -54,7 +55,7 @@ def read(data: bytes, name: str, shapes: Mapping[str, tuple[int, ...]] | None = 
     data : the bytes of the file.
     name : what messages and the graph call the model.
     shapes : of inputs that the file leaves open; "" is the only input of a model that has one. They
-        must be those that the file's tensors have been given.
+        must be those that the file was laid out for, but for the batch.
 
     Returns
     -------
@@ -72,7 +73,8 @@ def read(data: bytes, name: str, shapes: Mapping[str, tuple[int, ...]] | None = 
         The `tflite` package is not installed.
     """
     file = ModelFile(data, name)
+    given = fix_shapes(file, shapes) if shapes else set()
     patterns = Patterns(file, live_operators(file.operators, file.outputs))
-    graph = GraphBuilder(file, patterns.operators, patterns.dilated, HANDLERS, shapes).build()
+    graph = GraphBuilder(file, patterns.operators, patterns.dilated, HANDLERS, given).build()
     graph.metadata = describe(file, data)
     return graph

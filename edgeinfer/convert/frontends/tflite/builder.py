@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import prod
 
 import numpy as np
@@ -31,7 +31,6 @@ from .operation import (
     Unsupported,
 )
 from .refusals import refusal
-from .shapes import given_shapes
 
 _GRAPH_DTYPES = {
     "INT4": "int8",
@@ -58,13 +57,13 @@ class GraphBuilder:
         operators: Sequence[StoredOperator],
         dilated: Mapping[int, DilatedWindow],
         handlers: Mapping[str, Handling],
-        shapes: Mapping[str, tuple[int, ...]] | None = None,
+        given: Collection[int] = (),
     ) -> None:
         self._file = file
         self._operators = live_operators(operators, file.outputs)
         self._dilated = dilated
         self._handlers = handlers
-        self._given = given_shapes(file, shapes or {})
+        self._given = given  # inputs whose shapes somebody gave
         self._tensors: dict[int, Tensor] = {}
         self._faults: dict[Tensor, Unsupported] = {}
         self._names: set[str] = set()

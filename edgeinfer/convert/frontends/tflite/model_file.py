@@ -14,7 +14,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
@@ -147,6 +147,10 @@ class ModelFile:
             with self._reading(f"tensor {index}"):
                 self._tensors[index] = self._read_tensor(index)
         return self._tensors[index]
+
+    def reshape_tensor(self, index: int, shape: tuple[int, ...]) -> None:
+        """From now on tensor `index`, which is no constant, has this shape."""
+        self._tensors[index] = replace(self.tensor(index), shape=shape)
 
     def options(self, operator: StoredOperator, name: str) -> Mapping[str, Any]:
         """The fields of an operator's options by schema name ("StrideH"); vectors are tuples.
