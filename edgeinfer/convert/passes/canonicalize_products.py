@@ -2,7 +2,9 @@
 
 - batch_matmul with constant, symmetric weights is a fully_connected, and a fully_connected whose
   weights are computed is a batch_matmul.
-- A transpose of the last two axes of a float32 batch_matmul's second operand is part of it.
+- A transpose of the last two axes of a float32 batch_matmul's second operand is part of it. Of one
+  that moves the last axis to the place before it, as attention transposes keys, that much is part
+  of it, and the rest moves whole rows.
 - conv2d with as many groups as channels is a depthwise_conv2d, and a depthwise_conv2d of one
   channel is a conv2d.
 """
@@ -39,10 +41,21 @@ def _absorb_transposes(graph: Graph) -> bool:
         transpose = producers.get(node.input(1))
         if transpose is None or transpose.op != "transpose" or transpose.activation is not None:
             continue
-        rank = len(node.input(1).shape)
-        if tuple(transpose.attrs["perm"]) != (*range(rank - 2), rank - 1, rank - 2):
+        perm = tuple(transpose.attrs["perm"])
+        rank = len(perm)
+        if rank < 2 or perm[-2] != rank - 1:
             continue
-        node.inputs[1] = transpose.input(0)
+        swapped = (*perm[:-2], perm[-1], perm[-2])
+        if swapped == tuple(range(rank)):
+            node.inputs[1] = transpose.input(0)
+        elif len([n for n in graph.nodes if node.input(1) in n.inputs]) > 1:
+            continue
+        else:
+            x, y = transpose.input(0), node.input(1)
+            shape = tuple(x.shape[axis] for axis in swapped)
+            rows = Tensor(f"{y.name} (rows)", shape, y.dtype, y.quantization)
+            transpose.attrs, transpose.outputs = {"perm": swapped}, [rows]
+            node.inputs[1] = rows
         node.attrs = {**node.attrs, "transpose_b": not node.attrs.get("transpose_b")}
         changed = True
     return changed

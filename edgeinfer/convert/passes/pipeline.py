@@ -22,6 +22,7 @@ from edgeinfer.convert.passes.flatten_transposes import flatten_transposes
 from edgeinfer.convert.passes.fold_constants import fold_constants
 from edgeinfer.convert.passes.fold_pads import fold_pads
 from edgeinfer.convert.passes.fold_scales import fold_scales
+from edgeinfer.convert.passes.fold_softmax_scales import fold_softmax_scales
 from edgeinfer.convert.passes.fuse_activations import fuse_activations
 from edgeinfer.convert.passes.fuse_bias_adds import fuse_bias_adds
 from edgeinfer.convert.passes.fuse_pointwise import fuse_pointwise
@@ -31,6 +32,8 @@ from edgeinfer.convert.passes.propagate_quantization import (
     propagate_quantization,
     split_conversions,
 )
+from edgeinfer.convert.passes.recognize_functions import recognize_functions
+from edgeinfer.convert.passes.recognize_norms import recognize_norms
 from edgeinfer.convert.passes.remove_dead_nodes import remove_dead_nodes
 from edgeinfer.convert.passes.remove_identities import remove_identities
 from edgeinfer.convert.passes.split_activations import split_activations
@@ -49,7 +52,17 @@ TIDY: tuple[Pass, ...] = (
 STAGES: tuple[tuple[str, tuple[Pass, ...]], ...] = (
     (
         "one way to say a thing",
-        (decompose_splits, split_activations, convert_uint8, canonicalize_products),
+        (
+            decompose_splits,
+            split_activations,
+            convert_uint8,
+            canonicalize_products,
+            remove_dead_nodes,
+            merge_duplicates,
+            recognize_functions,
+            recognize_norms,
+            fold_softmax_scales,
+        ),
     ),
     (
         "quantised from end to end",
