@@ -144,7 +144,7 @@ def _quantized_outputs(path: Path, used: np.ndarray, judged: np.ndarray, method:
 
     name = onnx.load(path).graph.input[0].name
 
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
+    class Reader(CalibrationDataReader):
         """Hands the samples to the quantiser one at a time."""
 
         def __init__(self) -> None:

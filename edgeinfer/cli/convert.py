@@ -2,6 +2,10 @@
 
 Prints what a device needs to run it: the exact bytes of a session, and the step at which the arena
 is fullest. A model that cannot be converted is refused with every reason at once.
+
+With --calibrate a float model becomes INT8: ranges of activations are taken from samples of what
+the model will be given. Samples are a .npz or .npy file (the first axis counts them) or a folder of
+images; too few, or degenerate ones, are refused.
 """
 
 from __future__ import annotations
@@ -13,9 +17,18 @@ from typing import Any
 from edgeinfer.budget import format_bytes
 from edgeinfer.cli.arguments import add_shape_argument, byte_count, refuse_overwriting
 from edgeinfer.cli.progress import Progress
+from edgeinfer.cli.quantization import (
+    add_quantization_arguments,
+    quantization_lines,
+    quantization_options,
+)
 from edgeinfer.cli.text import print_json
 
-EXAMPLE = "edgeinfer convert model.tflite -o model.edge --ram-budget 96KiB"
+EXAMPLE = (
+    "edgeinfer convert model.tflite -o model.edge --ram-budget 96KiB\n"
+    "  edgeinfer convert float.onnx --calibrate images/ --mean 0.485,0.456,0.406 "
+    "--std 0.229,0.224,0.225"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="refuse a model in which anything computes in float32, with the reason for each node",
     )
+    add_quantization_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print JSON for scripts")
 
 
@@ -61,7 +75,8 @@ def run(args: argparse.Namespace) -> int:
             shapes=dict(args.shape),
             float_weights=args.float_weights,
             strict=args.strict,
-            progress=progress.stage,
+            progress=progress.show,
+            **quantization_options(args),
         )
         conversion.save(output)
     model = ModelHandle(str(output), output.name)
@@ -82,8 +97,9 @@ def run(args: argparse.Namespace) -> int:
     tensors = [f"  input    {info}" for info in model.inputs]
     tensors += [f"  output   {info}" for info in model.outputs]
     needs_code = _needs_code(output)
+    quantization = conversion.metadata.get("quantization")
     if args.json:
-        print_json(summary)
+        print_json(summary if quantization is None else {**summary, "quantization": quantization})
         return 0
     print(f"{output}: {format_bytes(output.stat().st_size)}")
     print("\n".join(tensors))
@@ -99,6 +115,8 @@ def run(args: argparse.Namespace) -> int:
         )
     if needs_code:
         print("  runs only where its custom operators are registered, which they are not here")
+    if quantization is not None:
+        print("\n".join(quantization_lines(quantization)))
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from types import TracebackType
@@ -9,6 +10,8 @@ from typing import TextIO
 
 _SECONDS_BETWEEN = 0.1  # more often nobody can read, and writing takes time from the work
 _CLEAR_LINE = "\r\x1b[K"
+_COUNTED = re.compile(r"(?s)(.*?)(\d+) of (\d+)$")
+_BAR_WIDTH = 24
 
 
 class Progress:
@@ -35,6 +38,16 @@ class Progress:
         """Show one of many texts that follow each other quickly: ten a second at most."""
         if self._is_shown and time.monotonic() >= self._next:
             self.stage(text)
+
+    def show(self, text: str) -> None:
+        """Show a stage, with a bar in front where the text ends in "N of M"."""
+        counted = _COUNTED.match(text)
+        if counted is None:
+            self.stage(text)
+            return
+        done, total = int(counted[2]), max(int(counted[3]), 1)
+        filled = min(_BAR_WIDTH * done // total, _BAR_WIDTH)
+        self.count(f"[{'#' * filled}{'.' * (_BAR_WIDTH - filled)}] {text}")
 
     def __enter__(self) -> Progress:
         return self

@@ -10,8 +10,8 @@ import pytest
 
 from edgeinfer.cli import main
 from edgeinfer.convert import convert
+from tests.convert.float_networks import SAMPLES, small_network
 from tests.convert.test_compare_models import broken_network
-from tests.convert.test_quantize_graph import SAMPLES, small_network
 
 
 @pytest.fixture(scope="module")

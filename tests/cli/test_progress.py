@@ -30,6 +30,21 @@ def test_progress_is_silent_where_nobody_watches() -> None:
     assert stream.getvalue() == ""
 
 
+def test_what_is_counted_has_a_bar() -> None:
+    stream = Terminal()
+    with Progress(stream) as progress:
+        progress.show("reading")
+        progress._next = 0.0
+        progress.show("observing ranges: sample 5 of 10")
+    shown = stream.getvalue().split("\r\x1b[K")
+    assert shown == [
+        "",
+        "reading ...",
+        "[############............] observing ranges: sample 5 of 10 ...",
+        "",
+    ]
+
+
 def test_progress_replaces_its_line_and_leaves_none() -> None:
     stream = Terminal()
     with Progress(stream) as progress:

@@ -16,8 +16,8 @@ from edgeinfer.convert.compare.observed_model import observe_model
 from edgeinfer.convert.graph import Graph
 from edgeinfer.convert.quantize.channel_scales import decoded_scales, encoded_scales
 from edgeinfer.errors import InputError, ModelReadError
+from tests.convert.float_networks import SAMPLES, numbers, small_network
 from tests.convert.graphs import GraphBuilder
-from tests.convert.test_quantize_graph import SAMPLES, numbers, small_network
 
 FEW = SAMPLES[:8]
 WEIGHTED = {0: "conv2d_4", 1: "depthwise_conv2d_7", 4: "fully_connected_12"}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
@@ -11,45 +9,8 @@ import edgeinfer
 from edgeinfer.convert import convert
 from edgeinfer.convert.graph import Graph, Node
 from edgeinfer.errors import ConversionError, InputError
+from tests.convert.float_networks import SAMPLES, numbers, outputs, small_network, sqnr
 from tests.convert.graphs import GraphBuilder, Q
-
-WINDOW: dict[str, Any] = {"strides": (1, 1), "dilations": (1, 1), "pads": (1, 1, 1, 1)}
-
-
-def numbers(seed: int, *shape: int) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
-
-
-def small_network() -> Graph:
-    """Convolutions, a residual add, a pool, a product: x [1, 8, 8, 3] -> y [1, 5]."""
-    b = GraphBuilder()
-    x = b.input((1, 8, 8, 3), None)
-    first = b.node(
-        "conv2d", [x, b.constant(numbers(1, 16, 3, 3, 3) * 0.3), b.constant(numbers(2, 16))],
-        (1, 8, 8, 16), None, activation="relu", groups=1, **WINDOW,
-    )  # fmt: skip
-    second = b.node(
-        "depthwise_conv2d", [first, b.constant(numbers(3, 3, 3, 16)), b.constant(numbers(4, 16))],
-        (1, 8, 8, 16), None, **WINDOW,
-    )  # fmt: skip
-    joined = b.node("add", [first, second], (1, 8, 8, 16), None, activation="relu")
-    mean = b.node("mean", [joined], (1, 16), None, axes=(1, 2), keep_dims=False)
-    w, bias = b.constant(numbers(5, 5, 16)), b.constant(numbers(6, 5))
-    return b.build(b.node("fully_connected", [mean, w, bias], (1, 5), None))
-
-
-def outputs(graph_or_data: Any, samples: np.ndarray) -> np.ndarray:
-    data = graph_or_data if isinstance(graph_or_data, bytes) else convert(graph_or_data).data
-    with edgeinfer.load(data) as model:
-        return np.stack([model.run(x) for x in samples])
-
-
-def sqnr(expected: np.ndarray, found: np.ndarray) -> float:
-    noise = float(((expected - found) ** 2).sum())
-    return 10 * float(np.log10(float((expected**2).sum()) / max(noise, 1e-30)))
-
-
-SAMPLES = numbers(0, 64, 1, 8, 8, 3)
 
 
 def ops(graph: Graph) -> list[str]:
@@ -76,7 +37,7 @@ def test_integer_inputs_and_outputs() -> None:
     converted = convert(small_network(), calibration=SAMPLES, io="int8")
     with edgeinfer.load(converted.data) as model:
         assert [t.dtype.name for t in (*model.inputs, *model.outputs)] == ["int8", "int8"]
-        found = np.stack([model.run(x, quantize=True, dequantize=True) for x in SAMPLES])
+        found = np.stack([model.run(x, quantize=True, dequantize=True)[0] for x in SAMPLES])
     np.testing.assert_array_equal(
         found, outputs(convert(small_network(), calibration=SAMPLES).data, SAMPLES)
     )
@@ -133,3 +94,8 @@ def test_quantising_without_samples_is_refused() -> None:
         convert(small_network(), quantize="int8")
     with pytest.raises(InputError, match="method: quantising needs"):
         convert(small_network(), method="minmax")
+
+
+def test_a_layer_that_there_is_not_is_named() -> None:
+    with pytest.raises(InputError, match=r"no layer that makes a tensor 'conv'; .*'conv2d_4'"):
+        convert(small_network(), calibration=SAMPLES, keep_float=["conv"])

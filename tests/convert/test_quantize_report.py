@@ -29,7 +29,7 @@ from edgeinfer.convert.quantize.report_html import page
 from edgeinfer.convert.quantize.report_text import terminal_text
 from edgeinfer.convert.read import read_model
 from edgeinfer.errors import InputError
-from tests.convert.test_quantize_graph import SAMPLES, outputs, small_network
+from tests.convert.float_networks import SAMPLES, outputs, small_network
 
 
 class Balanced(HTMLParser):
@@ -288,6 +288,6 @@ def test_the_file_runs_as_the_report_says() -> None:
     assert converted.accuracy is not None and converted.quantized is not None
     held_out = [sample["input_1"] for sample in converted.quantized.data.held_out]
     with edgeinfer.load(converted.data) as model:
-        found = np.stack([model.run(x, quantize=True, dequantize=True) for x in held_out])
+        found = np.stack([model.run(x, quantize=True, dequantize=True)[0] for x in held_out])
     error = np.abs(outputs(small_network(), np.stack(held_out)) - found).max()
     assert converted.accuracy.outputs[0].largest_error == pytest.approx(error, rel=1e-5)

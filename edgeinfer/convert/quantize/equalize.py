@@ -14,9 +14,10 @@ counts as relu where calibration never saw its upper bound reached; it becomes a
 By how much. Weights have a scale per output channel, so only two errors depend on s: the step of
 the activation, as the readers' weights multiply it, and the steps of the readers' weights. The
 published choice balances the ranges of two weight tensors; here candidates s = a^alpha / r^beta,
-with a the largest activation and r the largest reading weight of each channel, are judged by both
-errors, relative to the readers' outputs, and the best is taken. s = 1 is among them, so a group
-whose channels are alike stays as it is.
+with a the largest activation and r the weight of each channel with the readers, are judged by both
+errors, relative to the readers' outputs, and the best is taken; a reader's weights count relative
+to the power of the output that they belong to, since its scale is its own. s = 1 is among them, so
+a group whose channels are alike stays as it is.
 """
 
 from __future__ import annotations
@@ -235,7 +236,7 @@ def _best_scale(group: _Group, extremes: Mapping[str, Extremes]) -> Reals | None
     if largest.max() <= 0:
         return None
     alive = largest > DEAD * largest.max()
-    weights = np.max([_by_channel(node)[1] for node in group.readers], axis=0)
+    weights = np.sqrt(np.sum([_weight_of(node, extremes) for node in group.readers], axis=0))
     alive &= weights > DEAD * weights.max(initial=0)
     if alive.sum() < 2:
         return None
@@ -251,16 +252,33 @@ def _best_scale(group: _Group, extremes: Mapping[str, Extremes]) -> Reals | None
     return chosen if best <= LEAST_GAIN * before else None
 
 
-def _by_channel(node: Node) -> tuple[Reals, Reals]:
-    """Squares of a reader's weights [outputs, channels], and the largest weight of each channel."""
+def _squares(node: Node) -> Reals:
+    """Squares of a reader's weights, summed over taps: [outputs, channels]."""
     w = node.input(1)
     assert w.data is not None
     data = w.data.astype(np.float64)
     if node.op == "depthwise_conv2d":
-        squares = (data**2).sum(axis=(0, 1))[None]
-        return squares, np.abs(data).max(axis=(0, 1))
+        return np.asarray((data**2).sum(axis=(0, 1)))[None]
     flat = np.moveaxis(data, INPUT_AXIS[node.op], -1).reshape(data.shape[0], -1, data.shape[-1])
-    return (flat**2).sum(axis=1), np.abs(flat).max(axis=(0, 1))
+    return np.asarray((flat**2).sum(axis=1))
+
+
+def _power(found: Extremes) -> Reals:
+    """Mean squares of channels, taken as spread with a third of their largest as deviation."""
+    return np.asarray((np.maximum(-found.low, found.high).astype(np.float64) / 3) ** 2)
+
+
+def _weight_of(node: Node, extremes: Mapping[str, Extremes]) -> Reals:
+    """How much each channel counts to a reader: squared weights relative to outputs' power.
+
+    Each output is taken by itself, so that outputs that are themselves scaled badly count alike.
+    """
+    squares = _squares(node)
+    signal = squares * _power(extremes[node.input(0).name])
+    if node.op != "depthwise_conv2d":
+        signal = signal.sum(axis=1, keepdims=True)
+    relative = np.divide(squares, signal, out=np.zeros_like(squares), where=signal > 0)
+    return np.asarray(relative.mean(axis=0))
 
 
 def _error(group: _Group, scale: Reals, extremes: Mapping[str, Extremes]) -> float:
@@ -270,9 +288,7 @@ def _error(group: _Group, scale: Reals, extremes: Mapping[str, Extremes]) -> flo
         found = extremes[node.input(0).name]
         low, high = found.low / scale, found.high / scale
         step = (max(float(high.max()), 0.0) - min(float(low.min()), 0.0)) / 255
-        # Values are taken as spread with a third of their largest as deviation.
-        power = (np.maximum(-found.low, found.high).astype(np.float64) / 3) ** 2
-        squares, _ = _by_channel(node)
+        power, squares = _power(found), _squares(node)
         signal = squares * power
         noise = step**2 * squares * scale**2
         if node.op != "depthwise_conv2d":

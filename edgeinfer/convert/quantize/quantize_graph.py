@@ -13,6 +13,7 @@ the integers in front of it a longer one.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -46,6 +47,7 @@ from edgeinfer.convert.quantize.share_ranges import (
     moves,
     share_ranges,
 )
+from edgeinfer.errors import InputError
 
 Precision = Literal["int8", "int16", "float32"]
 IO = Literal["float32", "int8"]
@@ -90,9 +92,26 @@ def quantize_graph(
     weights : integers and scales for layers that are not to be rounded to nearest.
     io : what graph inputs and outputs that are float32 become. With "float32" they stay, and the
         program converts; with "int8" they are the integers, with scale and zero point.
+
+    Raises
+    ------
+    InputError
+        `keep_float` or `int16` names a layer that there is not.
     """
+    _require_layers(graph, [*keep_float, *int16])
     quantizer = _Quantizer(graph, share_ranges(graph, ranges), keep_float, int16, weights or {}, io)
     return quantizer.run()
+
+
+def _require_layers(graph: Graph, names: Collection[str]) -> None:
+    known = [layer_name(node) for node in graph.nodes]
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 3, 0.3) or known[:3]
+            raise InputError(
+                f"{graph.name} has no layer that makes a tensor {name!r}; there are, for example, "
+                + ", ".join(map(repr, near))
+            )
 
 
 @dataclass(eq=False)

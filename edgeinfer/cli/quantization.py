@@ -1,0 +1,136 @@
+"""Options of post-training quantisation on the command line, and what is printed of it."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from typing import Any
+
+from edgeinfer.cli.arguments import natural, positive_int, positive_number
+from edgeinfer.errors import InputError
+
+METHODS = ("auto", "minmax", "percentile", "entropy", "mse")
+
+
+def add_quantization_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare --calibrate and the options that need it."""
+    group = parser.add_argument_group("quantisation of float models")
+    group.add_argument(
+        "--calibrate",
+        metavar="DATA",
+        help="quantise to INT8 with these samples: .npz, .npy or a folder of images",
+    )
+    group.add_argument(
+        "--method",
+        choices=METHODS,
+        help="how ranges of activations are chosen (default auto: what is nearest to the float "
+        "model's outputs)",
+    )
+    group.add_argument(
+        "--percentile",
+        type=float,
+        metavar="P",
+        help="of --method percentile (default 99.999)",
+    )
+    group.add_argument(
+        "--no-equalize",
+        action="store_true",
+        help="leave channels as they are across layers",
+    )
+    group.add_argument(
+        "--no-bias-correction",
+        action="store_true",
+        help="leave biases as they are",
+    )
+    group.add_argument(
+        "--io",
+        choices=["float32", "int8"],
+        help="type of inputs and outputs (default float32: the program converts)",
+    )
+    for option, what in (("--keep-float", "stay float32"), ("--int16", "get int16 activations")):
+        group.add_argument(
+            option,
+            action="append",
+            metavar="TENSOR",
+            help=f"let the layer that makes this tensor {what}; may be given again",
+        )
+    group.add_argument("--scale", type=positive_number, metavar="F", help="samples are multiplied "
+                       "by this first (default 1; images 1/255)")  # fmt: skip
+    for option, what in (("--mean", "subtracted from"), ("--std", "divided out of")):
+        group.add_argument(
+            option,
+            type=numbers,
+            metavar="M[,M...]",
+            help=f"then {what} samples: one number, or one per channel",
+        )
+    group.add_argument(
+        "--layout",
+        choices=["nhwc", "nchw"],
+        help="where the model's input has its channels, if its shape does not tell",
+    )
+    group.add_argument(
+        "--samples", type=positive_int, metavar="N", help="use at most N samples (default 512)"
+    )
+    group.add_argument("--seed", type=natural, help="of the choice of samples (default 0)")
+    group.add_argument(
+        "--allow-thin-calibration",
+        action="store_true",
+        help="use samples that would be refused as too few or degenerate",
+    )
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """Finite numbers between commas."""
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not numbers between commas") from None
+    if not all(math.isfinite(value) for value in values):
+        raise argparse.ArgumentTypeError(f"{text!r} has a number that is not finite")
+    return values
+
+
+def quantization_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Arguments of `convert` for what was asked for; none without --calibrate.
+
+    Raises
+    ------
+    InputError
+        An option that quantisation alone has was given without --calibrate.
+    """
+    given = {
+        "method": args.method,
+        "percentile": args.percentile,
+        "io": args.io,
+        "keep_float": args.keep_float,
+        "int16": args.int16,
+        "max_samples": args.samples,
+        "seed": args.seed,
+        "equalize": False if args.no_equalize else None,
+        "correct_bias": False if args.no_bias_correction else None,
+        "allow_thin_calibration": True if args.allow_thin_calibration else None,
+    }
+    scaling = {"scale": args.scale, "mean": args.mean, "std": args.std, "layout": args.layout}
+    options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    scaling = {key: value for key, value in scaling.items() if value is not None}
+    if args.calibrate is None:
+        if options or scaling:
+            listed = ", ".join(sorted([*options, *scaling]))
+            raise InputError(f"{listed}: such options are for quantising; give --calibrate DATA")
+        return {}
+    if scaling:
+        from edgeinfer.convert.quantize.preprocessing import Preprocessing
+
+        options["preprocessing"] = Preprocessing(**scaling)
+    return {"calibration": args.calibrate, **options}
+
+
+def quantization_lines(described: dict[str, Any]) -> list[str]:
+    """What the file's metadata says of the quantisation, for people."""
+    lines = [
+        f"  int8     {described['samples']} samples, ranges by {described['method']}, "
+        f"{described['equalized_tensors']} tensors equalised, biases "
+        f"{'corrected' if described['bias_corrected'] else 'as they were'}"
+    ]
+    lines += [f"  float32  {name}: {reason}" for name, reason in described["float_layers"].items()]
+    return lines
