@@ -11,7 +11,13 @@ import numpy as np
 
 from edgeinfer._ffi import check, ffi, lib, text
 from edgeinfer.budget import MAX_THREADS, SESSION_THREAD_BYTES, parse_bytes
-from edgeinfer.errors import EdgeInferError, InputError, ModelFileError, ModelNotFoundError
+from edgeinfer.errors import (
+    EdgeInferError,
+    InputError,
+    ModelFileError,
+    ModelNotFoundError,
+    UnsupportedError,
+)
 from edgeinfer.session import Session, SessionOptions, TensorInfo
 from edgeinfer.source_format import HEAD_BYTES, source_format
 
@@ -213,6 +219,7 @@ def load(
     tier: str | None = None,
     cpus: Sequence[int] | None = None,
     performance_cores: bool = False,
+    engine: str | None = None,
 ) -> Model:
     """Load a model.
 
@@ -234,6 +241,9 @@ def load(
         fewer. The first is the calling thread's, which is yours to place (`os.sched_setaffinity`).
     performance_cores : bool
         Keep the session's own threads on the CPU's cores of the fastest kind.
+    engine : str
+        "numba" runs the file without the C library, by kernels that numba compiles (the `jit`
+        extra): the same bits, on one thread, with no promise about memory. Default: the C core.
 
     Raises
     ------
@@ -246,8 +256,13 @@ def load(
     TierError
         This CPU or build lacks the tier.
     ConversionError, MissingExtraError
-        The source model cannot be converted, or the extra for it is not installed.
+        The source model cannot be converted, or the extra for it or for the engine is not
+        installed.
+    UnsupportedError
+        The engine cannot do what another argument asks for.
     """
+    if engine is not None:
+        _require_engine(engine)
     options = SessionOptions(
         None if ram_budget is None else parse_bytes(ram_budget),
         _checked_threads(threads),
@@ -258,13 +273,40 @@ def load(
     if isinstance(source, (bytes, bytearray, memoryview)):
         name, raw = "<bytes>", bytes(source)
         is_source = source_format(raw[:HEAD_BYTES]) is not None
-        handle = ModelHandle(_aligned(_convert(raw) if is_source else raw), name)
+        contents: str | bytes = _convert(raw) if is_source else raw
     else:
         path = _checked_path(source)
         name = os.path.basename(path)
         is_source = source_format(_head_of(path), os.path.splitext(name)[1].lower()) is not None
-        handle = ModelHandle(_aligned(_convert(path)) if is_source else path, name)
+        contents = _convert(path) if is_source else path
+    if engine is not None:
+        _refuse_what_numba_lacks(options)
+        from edgeinfer.engine_numba import load_model
+
+        return load_model(contents, name)
+    handle = ModelHandle(contents if isinstance(contents, str) else _aligned(contents), name)
     return Model(handle, options)
+
+
+def _require_engine(engine: str) -> None:
+    if engine != "numba":
+        raise InputError(f"engine is {engine!r}; it must be 'numba', or None for the C core")
+
+
+def _refuse_what_numba_lacks(options: SessionOptions) -> None:
+    asked = {
+        "ram_budget": options.ram_budget is not None,
+        "threads": options.threads != 1,
+        "tier": options.tier is not None,
+        "cpus": bool(options.cpus),
+        "performance_cores": options.performance_cores,
+    }
+    wrong = [name for name, given in asked.items() if given]
+    if wrong:
+        raise UnsupportedError(
+            f"engine='numba' has no {', '.join(wrong)}: it runs on one thread, with one version of "
+            "each kernel and no limit of memory; leave that out, or load with the C core"
+        )
 
 
 def _checked_threads(threads: int) -> int:

@@ -142,6 +142,15 @@ def add_thread_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_engine_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare --engine."""
+    parser.add_argument(
+        "--engine",
+        choices=["numba"],
+        help="run without the C library, by kernels that numba compiles (needs the extra jit)",
+    )
+
+
 def refuse_overwriting(output: Path, *sources: Path) -> None:
     """An output must not replace a file that the command reads.
 

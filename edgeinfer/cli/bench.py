@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from edgeinfer.budget import format_bytes
 from edgeinfer.cli.arguments import (
+    add_engine_argument,
     add_thread_arguments,
     natural,
     positive_int,
@@ -33,6 +34,7 @@ from edgeinfer.cli.arguments import (
 )
 from edgeinfer.cli.progress import Progress
 from edgeinfer.cli.text import format_table, print_json, printable
+from edgeinfer.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from edgeinfer.cli.profiling import StepProfiler
@@ -61,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=natural, default=0, help="seed of the random input")
     parser.add_argument("--tier", help="kernel tier, e.g. scalar")
+    add_engine_argument(parser)
     add_thread_arguments(parser)
     parser.add_argument("--profile", action="store_true", help="print a table of the steps")
     parser.add_argument(
@@ -81,6 +84,11 @@ def run(args: argparse.Namespace) -> int:
     from edgeinfer.cli.system_text import condition_lines
     from edgeinfer.system.watch import RunWatch, warnings_before
 
+    if args.engine and (args.profile or args.trace):
+        raise UnsupportedError(
+            f"--engine {args.engine} has no clock for steps, which --profile and --trace show: "
+            "leave one of them out"
+        )
     if args.trace:
         refuse_overwriting(Path(args.trace), Path(args.model))
     start = time.perf_counter()
@@ -88,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
         args.model,
         threads=args.threads,
         tier=args.tier,
+        engine=args.engine,
         cpus=args.cpus,
         performance_cores=args.performance_cores,
     ) as model:

@@ -18,7 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeinfer.cli.arguments import add_thread_arguments, byte_count, refuse_overwriting
+from edgeinfer.cli.arguments import (
+    add_engine_argument,
+    add_thread_arguments,
+    byte_count,
+    refuse_overwriting,
+)
 from edgeinfer.cli.progress import Progress
 from edgeinfer.cli.text import print_json, printable
 from edgeinfer.errors import InputError
@@ -68,6 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ram-budget", type=byte_count, metavar="BYTES", help="refuse above it, e.g. 96KiB"
     )
     parser.add_argument("--tier", help="kernel tier, e.g. scalar")
+    add_engine_argument(parser)
     add_thread_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print outputs as JSON")
 
@@ -81,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
         ram_budget=args.ram_budget,
         threads=args.threads,
         tier=args.tier,
+        engine=args.engine,
         cpus=args.cpus,
         performance_cores=args.performance_cores,
     ) as model:
