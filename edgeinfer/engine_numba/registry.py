@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from edgeinfer.convert.model_file import FileNode, FileTensor
 from edgeinfer.engine_numba import (
+    custom,
     elementwise,
     float_functions,
     float_products,
@@ -71,6 +72,7 @@ PREPARE: dict[str, Callable[[Node], Run]] = {
     "unary_int": plain.unary_int,
     "reduce_int": plain.reduce_int,
     "cumsum": plain.cumsum,
+    "custom": custom.custom,
 }
 
 REFUSED: dict[str, str] = {}
