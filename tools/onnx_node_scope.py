@@ -189,67 +189,7 @@ def all_cases() -> Iterator[Any]:
 
 
 KNOWN_REFUSALS: dict[str, tuple[str, ...]] = {
-    "AveragePool": (
-        "test_averagepool_3d_default",
-        "test_averagepool_3d_dilations_large_count_include_pad_is_0_ceil_mode_is_False",
-        "test_averagepool_3d_dilations_large_count_include_pad_is_0_ceil_mode_is_True",
-        "test_averagepool_3d_dilations_large_count_include_pad_is_1_ceil_mode_is_False",
-        "test_averagepool_3d_dilations_large_count_include_pad_is_1_ceil_mode_is_True",
-        "test_averagepool_3d_dilations_small",
-    ),
-    "CausalConvWithState": (
-        "test_causal_conv_with_state_b1_c1_degenerate",
-        "test_causal_conv_with_state_basic",
-        "test_causal_conv_with_state_decode_step",
-        "test_causal_conv_with_state_fp16",
-        "test_causal_conv_with_state_short_input_no_past_state",
-        "test_causal_conv_with_state_silu",
-        "test_causal_conv_with_state_silu_fp16",
-        "test_causal_conv_with_state_silu_with_past_state",
-        "test_causal_conv_with_state_swish_alias",
-        "test_causal_conv_with_state_with_bias",
-        "test_causal_conv_with_state_with_bias_and_past_state",
-        "test_causal_conv_with_state_with_past_state",
-    ),
-    "Compress": (
-        "test_compress_0",
-        "test_compress_1",
-        "test_compress_bfloat16",
-        "test_compress_default_axis",
-        "test_compress_negative_axis",
-    ),
-    "ConvInteger": (
-        "test_convinteger_with_padding",
-        "test_convinteger_without_padding",
-    ),
     "ConvTranspose": ("test_convtranspose_3d",),
-    "CumProd": (
-        "test_cumprod_1d_int32_exclusive",
-        "test_cumprod_2d_int32",
-    ),
-    "CumSum": (
-        "test_cumsum_1d_int32_exclusive",
-        "test_cumsum_2d_int32",
-    ),
-    "DequantizeLinear": (
-        "test_dequantizelinear_axis",
-        "test_dequantizelinear_blocked",
-        "test_dequantizelinear_int16",
-    ),
-    "DynamicQuantizeLinear": (
-        "test_dynamicquantizelinear",
-        "test_dynamicquantizelinear_max_adjusted",
-        "test_dynamicquantizelinear_min_adjusted",
-    ),
-    "Einsum": (
-        "test_einsum_batch_matmul_bfloat16",
-        "test_einsum_sum_bfloat16",
-        "test_einsum_transpose_bfloat16",
-    ),
-    "EyeLike": (
-        "test_eyelike_populate_off_main_diagonal",
-        "test_eyelike_without_dtype",
-    ),
     "FlexAttention": (
         "test_flexattention",
         "test_flexattention_causal_mask",
@@ -262,22 +202,7 @@ KNOWN_REFUSALS: dict[str, tuple[str, ...]] = {
         "test_flexattention_score_mod",
         "test_flexattention_soft_cap",
     ),
-    "LpPool": (
-        "test_lppool_1d_default",
-        "test_lppool_2d_default",
-        "test_lppool_2d_dilations",
-        "test_lppool_2d_pads",
-        "test_lppool_2d_same_lower",
-        "test_lppool_2d_same_upper",
-        "test_lppool_2d_strides",
-        "test_lppool_3d_default",
-    ),
-    "MatMulInteger": ("test_matmulinteger",),
     "MaxPool": (
-        "test_maxpool_3d_default",
-        "test_maxpool_3d_dilations",
-        "test_maxpool_3d_dilations_use_ref_impl",
-        "test_maxpool_3d_dilations_use_ref_impl_large",
         "test_maxpool_with_argmax_2d_precomputed_pads",
         "test_maxpool_with_argmax_2d_precomputed_strides",
     ),
@@ -287,18 +212,7 @@ KNOWN_REFUSALS: dict[str, tuple[str, ...]] = {
         "test_not_3d",
         "test_not_4d",
     ),
-    "Pad": ("test_wrap_pad",),
     "QLinearConv": ("test_qlinearconv",),
-    "QuantizeLinear": (
-        "test_quantizelinear_axis",
-        "test_quantizelinear_blocked_asymmetric",
-        "test_quantizelinear_blocked_symmetric",
-        "test_quantizelinear_int16",
-    ),
-    "ReduceL1": ("test_reduce_l1_empty_set",),
-    "ReduceLogSum": ("test_reduce_log_sum_empty_set",),
-    "ReduceLogSumExp": ("test_reduce_log_sum_exp_empty_set",),
-    "ReduceSumSquare": ("test_reduce_sum_square_empty_set",),
     "Resize": (
         "test_resize_downsample_scales_cubic_align_corners",
         "test_resize_downsample_scales_linear_align_corners",
@@ -307,7 +221,5 @@ KNOWN_REFUSALS: dict[str, tuple[str, ...]] = {
         "test_resize_tf_crop_and_resize_axes_3_2",
         "test_resize_tf_crop_and_resize_extrapolation_value",
     ),
-    "ReverseSequence": ("test_reversesequence_batch",),
-    "Upsample": ("test_upsample_nearest",),
 }
 """Tests in scope that are refused, by operator."""

@@ -31,10 +31,12 @@ Array = npt.NDArray[Any]
 
 PARAMETERS: dict[str, tuple[int, ...]] = {
     "BatchNormalization": (1, 2, 3, 4),
+    "CausalConvWithState": (1, 2),
     "CenterCropPad": (1,),
     "Compress": (1,),
     "ConstantOfShape": (0,),
     "Conv": (1, 2),
+    "ConvInteger": (1, 3),
     "ConvTranspose": (1, 2),
     "CumProd": (1,),
     "CumSum": (1,),

@@ -18,7 +18,9 @@ from edgeinfer.convert.graph import Graph
 from . import (
     attention,
     convolution,
+    einsum,
     elementwise,
+    float_pooling,
     functions,
     indexing,
     logic,
@@ -27,6 +29,7 @@ from . import (
     normalization,
     pooling,
     reduction,
+    run_time_quantization,
 )
 from .builder import GraphBuilder
 from .model_file import ModelFile
@@ -35,7 +38,9 @@ from .operation import Handler
 HANDLERS: dict[str, Handler] = {
     **attention.HANDLERS,
     **convolution.HANDLERS,
+    **einsum.HANDLERS,
     **elementwise.HANDLERS,
+    **float_pooling.HANDLERS,
     **functions.HANDLERS,
     **indexing.HANDLERS,
     **logic.HANDLERS,
@@ -44,6 +49,7 @@ HANDLERS: dict[str, Handler] = {
     **normalization.HANDLERS,
     **pooling.HANDLERS,
     **reduction.HANDLERS,
+    **run_time_quantization.HANDLERS,
 }
 """How each operator is read, by name; those of other domains as "domain:name"."""
 

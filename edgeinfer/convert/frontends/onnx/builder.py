@@ -22,7 +22,7 @@ from .evaluate import Evaluator
 from .model_file import Array, ModelFile, SourceNode, ValueType, load_onnx
 from .operation import Context, Handler, Operation
 from .qlinear import rewrite_qlinear
-from .quantization import dequantize, integer_quantizations, quantize
+from .quantization import dequantize, integer_quantizations, is_plain_conversion, quantize
 from .refusals import refusal
 from .values import (
     OpenShape,
@@ -122,9 +122,10 @@ class GraphBuilder:
 
     def _translate(self, node: SourceNode) -> None:
         inputs = [self._values[name] if name else None for name in node.inputs]
-        if is_dequantize(node):
+        is_plain = is_plain_conversion(node, self._values)
+        if is_dequantize(node) and not is_plain:
             dequantize(node, self._values)
-        elif is_quantize(node):
+        elif is_quantize(node) and not is_plain:
             if node.outputs[0] not in self._values:
                 made = quantize(node, self._values)
                 self._graph.nodes += [] if made is None else [made]

@@ -8,6 +8,7 @@ import numpy as np
 
 from edgeinfer.convert.graph import Tensor
 
+from .arithmetic import Arithmetic
 from .operands import bias, channel_quantization, laid_out, weights
 from .operation import Handler, Operation
 from .values import Array, Unsupported
@@ -49,6 +50,34 @@ def conv(op: Operation) -> None:
         return
     taps = laid_out(w, data.transpose(0, 2, 3, 1), axis=0)
     op.compute("conv2d", [op.image(x), taps, b], shape, image=True, groups=groups, **attrs)
+
+
+def causal_conv_with_state(op: Operation) -> None:
+    """A depthwise convolution of [N, C, L] that looks back; the last elements are given out."""
+    steps = Arithmetic(op)
+    x, w = steps.floats(0), op.constant(1, "weights")
+    activation = op.text("activation", "none")
+    if activation not in ("none", "silu", "swish"):
+        raise Unsupported(f"its activation is {activation!r}")
+    n, channels, length = x.shape
+    if w.shape[:2] != (channels, 1) or w.ndim != 3:
+        raise Unsupported(f"weights of shape {list(w.shape)} for {channels} channels")
+    taps = w.shape[2]
+    if op.has_input(3):
+        whole = steps.concat([steps.floats(3), x], 2) if taps > 1 else x
+    else:
+        whole = steps.pad(x, (0, 0, taps - 1), (0, 0, 0))
+    bias_ = steps.constant(op.constant(2, "bias"), "bias") if op.has_input(2) else None
+    image = steps.reshape(steps.transpose(whole, (0, 2, 1)), (n, 1, length + taps - 1, channels))
+    attrs: dict[str, Any] = {"strides": (1, 1), "dilations": (1, 1), "pads": (0, 0, 0, 0)}
+    kernel = steps.constant(w.transpose(1, 2, 0), "weights")
+    y = steps.node("depthwise_conv2d", [image, kernel, bias_], (n, 1, length, channels), **attrs)
+    y = y if activation == "none" else steps.unary("silu", y)
+    steps.give(steps.transpose(steps.reshape(y, (n, length, channels)), (0, 2, 1)))
+    if op.has_output(1):
+        if taps == 1:
+            raise Unsupported("its second output has no elements")
+        steps.give(steps.cut(whole, 2, length, length + taps - 1), 1)
 
 
 def conv_transpose(op: Operation) -> None:
@@ -133,6 +162,7 @@ def _transposed_size(op: Operation, kernel: Pair) -> tuple[Pair, tuple[int, int,
 
 
 HANDLERS: dict[str, Handler] = {
+    "CausalConvWithState": causal_conv_with_state,
     "Conv": conv,
     "ConvTranspose": conv_transpose,
 }

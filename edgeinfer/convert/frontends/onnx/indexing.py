@@ -15,7 +15,7 @@ from edgeinfer.convert.graph import Tensor
 from .arithmetic import Arithmetic
 from .operands import resolve_axis
 from .operation import Handler, Operation
-from .values import Array, Unsupported
+from .values import Array, Unsupported, graph_dtype
 
 
 def _places(x: Tensor) -> Array:
@@ -168,7 +168,7 @@ def reverse_sequence(op: Operation) -> None:
         raise Unsupported(f"time axis {time} and batch axis {batch}")
     places = np.moveaxis(_places(x), batch, 0).copy()
     for i, length in enumerate(_constant_indices(op, 1).tolist()):
-        if not 1 <= length <= x.shape[time]:
+        if not 0 <= length <= x.shape[time]:
             raise Unsupported(f"a length of {length} for {x.shape[time]} steps")
         places[i, :length] = places[i, :length][::-1].copy()
     steps.give(steps.pick(x, np.moveaxis(places, 0, batch)))
@@ -215,7 +215,57 @@ def cumulative_sum(op: Operation) -> None:
         "exclusive": bool(op.integer("exclusive", 0)),
         "reverse": bool(op.integer("reverse", 0)),
     }
-    steps.give(steps.node("cumsum", [x], x.shape, **attrs))
+    steps.give(steps.node("cumsum", [x], x.shape, x.dtype, **attrs))
+
+
+_MAX_FACTORS = 256  # along an axis that CumProd goes along
+
+
+def cumulative_product(op: Operation) -> None:
+    """Products of all elements up to each along an axis, one multiplication after the other."""
+    steps = Arithmetic(op)
+    x = steps.input(0)
+    axis = resolve_axis(int(op.scalar(1, "axis")), len(x.shape))
+    count = x.shape[axis]
+    if count > _MAX_FACTORS:
+        raise Unsupported(f"it multiplies {count} elements; {_MAX_FACTORS} are the most")
+    slices = [steps.cut(x, axis, i, i + 1) for i in range(count)]
+    if op.integer("reverse", 0):
+        slices.reverse()
+    if op.integer("exclusive", 0):
+        slices = [steps.constant(np.ones(slices[0].shape), "one", x.dtype), *slices[:-1]]
+    made = slices[:1]
+    for part in slices[1:]:
+        made.append(steps.binary("mul", made[-1], part))
+    if op.integer("reverse", 0):
+        made.reverse()
+    steps.give(steps.concat(made, axis))
+
+
+def compress(op: Operation) -> None:
+    """The slices along an axis, or of all elements in a row, where a constant condition holds."""
+    steps = Arithmetic(op)
+    x = steps.input(0)
+    axis = 0
+    if "axis" in op.node.attrs:
+        axis = resolve_axis(op.integer("axis", 0), len(x.shape))
+    else:
+        x = steps.reshape(x, (int(np.prod(x.shape, dtype=np.int64)),))
+    (kept,) = np.nonzero(op.constant(1, "condition").reshape(-1))
+    if kept.size == 0 or kept.max() >= x.shape[axis]:
+        raise Unsupported(f"{kept.size} of {x.shape[axis]} elements are kept")
+    steps.give(steps.gather(x, steps.constant(kept, "kept", "int64"), axis))
+
+
+def eye_like(op: Operation) -> None:
+    """Ones on a diagonal: the shape of the input tells everything."""
+    shape = op.shape(0)
+    if len(shape) != 2:
+        raise Unsupported(f"its input has shape {list(shape)}; a matrix is needed")
+    elements = op.element_type("dtype") if "dtype" in op.node.attrs else op.value(0).elements
+    steps = Arithmetic(op)
+    ones = np.eye(*shape, k=op.integer("k", 0))
+    steps.give(steps.constant(ones, "eye", graph_dtype(op.node.outputs[0], elements)))
 
 
 def top_k(op: Operation) -> None:
@@ -236,7 +286,10 @@ def top_k(op: Operation) -> None:
 
 
 HANDLERS: dict[str, Handler] = {
+    "Compress": compress,
+    "CumProd": cumulative_product,
     "CumSum": cumulative_sum,
+    "EyeLike": eye_like,
     "GatherElements": gather_elements,
     "GatherND": gather_nd,
     "OneHot": one_hot,

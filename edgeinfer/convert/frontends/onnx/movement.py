@@ -138,8 +138,10 @@ def pad(op: Operation) -> None:
     x = op.movable(0)
     rank = len(x.shape)
     mode = op.text("mode", "constant")
-    if mode not in ("constant", "reflect", "edge"):
-        raise Unsupported(f"it pads with mode {mode!r}; constant, reflect and edge are available")
+    if mode not in ("constant", "reflect", "edge", "wrap"):
+        raise Unsupported(
+            f"it pads with mode {mode!r}; constant, reflect, edge and wrap are available"
+        )
     pads = op.list_or_input("pads", 1) or ()
     axes = tuple(range(rank))
     if op.has_input(3):
@@ -149,6 +151,10 @@ def pad(op: Operation) -> None:
     before, after = [0] * rank, [0] * rank
     for i, axis in enumerate(axes):
         before[axis], after[axis] = pads[i], pads[i + len(axes)]
+    if mode == "wrap":
+        cut = _cut(op, x, before, after)
+        _wrap(op, cut, [max(n, 0) for n in before], [max(n, 0) for n in after])
+        return
     value = _pad_value(op, x)
     if mode == "constant" and not _is_stored_exactly(value, x):
         x = op.plain(0)
@@ -163,6 +169,22 @@ def pad(op: Operation) -> None:
         mode=mode,
         value=value,
     )
+
+
+def _wrap(op: Operation, x: Tensor, before: list[int], after: list[int]) -> None:
+    """The tensor over and over again around itself, by index."""
+    axes = [i for i in range(len(x.shape)) if before[i] or after[i]]
+    if not axes:
+        op.move("reshape", [x], x.shape)
+    for axis in axes:
+        n = x.shape[axis]
+        places = np.arange(-before[axis], n + after[axis], dtype=np.int64) % n
+        indices = Tensor(op.unique_name(f"places_{axis}"), places.shape, "int64", None, places)
+        shape = [places.size if i == axis else m for i, m in enumerate(x.shape)]
+        if axis == axes[-1]:
+            op.move("gather", [x, indices], shape, axis=axis)
+        else:
+            x = op.step("gather", [x, indices], shape, f"wrapped_{axis}", axis=axis)
 
 
 def _cut(op: Operation, x: Tensor, before: list[int], after: list[int]) -> Tensor:

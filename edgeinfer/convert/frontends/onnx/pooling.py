@@ -8,6 +8,7 @@ import numpy as np
 
 from edgeinfer.convert.graph import Tensor
 
+from .float_pooling import pool_3d
 from .operation import Handler, Operation
 from .values import Unsupported
 from .window import Window, explicit_pads, image_size, kernel_shape, window
@@ -15,6 +16,9 @@ from .window import Window, explicit_pads, image_size, kernel_shape, window
 
 def average_pool(op: Operation) -> None:
     """The mean of a window, over its pixels inside the image or over all of them."""
+    if len(op.shape(0)) == 5:
+        pool_3d(op, "avg_pool2d")
+        return
     x = op.operand(0)
     kernel = kernel_shape(op)
     win = window(op, kernel)
@@ -67,6 +71,9 @@ def max_pool(op: Operation) -> None:
         raise Unsupported(
             "its second output (indices) is read", "use a pool that gives values alone"
         )
+    if len(op.shape(0)) == 5:
+        pool_3d(op, "max_pool2d")
+        return
     x = op.movable(0)
     kernel = kernel_shape(op)
     win = window(op, kernel)
@@ -166,7 +173,9 @@ def _scales(op: Operation, is_old: bool) -> tuple[float, float] | None:
     """Scales (h, w) where the file gives them; None where the shapes decide."""
     given: list[float] = []
     index = 1 if is_old else 2
-    if op.has_input(index) and op.shape(index) != (0,):
+    if op.node.op == "Upsample" and op.version < 9:
+        given = [float(v) for v in op.node.attrs.get("scales", [])]
+    elif op.has_input(index) and op.shape(index) != (0,):
         given = [float(v) for v in op.constant(index, "scales").reshape(-1)]
     rank = len(op.shape(0))
     axes = [axis % rank for axis in op.integer_list("axes") or range(rank)]
@@ -198,4 +207,5 @@ HANDLERS: dict[str, Handler] = {
     "GlobalMaxPool": _global_pool("reduce_max"),
     "MaxPool": max_pool,
     "Resize": resize,
+    "Upsample": resize,
 }

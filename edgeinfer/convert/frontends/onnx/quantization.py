@@ -17,6 +17,7 @@ from .values import (
     check_shape,
     graph_dtype,
     is_dequantize,
+    is_quantize,
     quantised_numbers,
 )
 
@@ -108,6 +109,27 @@ def parameters(
     return Quantization(scale.reshape(-1), zero_point.reshape(-1), axis), elements
 
 
+def is_plain_conversion(node: SourceNode, values: Values) -> bool:
+    """Whether a conversion is arithmetic on plain numbers: see `run_time_quantization`.
+
+    So it is where a tensor of the graph cannot be quantised in that way: an activation per channel
+    or in blocks, or as int16 with a zero point.
+    """
+    if node.domain != DEFAULT or not (is_quantize(node) or is_dequantize(node)):
+        return False
+    inputs = (*node.inputs, "", "", "")
+    x, scale, zero_point = (values.find(name) for name in inputs[:3])
+    if x is not None and (x.data is not None or x.quantised is not None):
+        return False
+    if scale is None or scale.data is None:
+        return False
+    if node.attrs.get("block_size", 0) or scale.data.size > 1:
+        return True
+    if zero_point is None or zero_point.data is None:
+        return False
+    return zero_point.data.dtype == np.int16 and bool(np.any(zero_point.data))
+
+
 def dequantize(node: SourceNode, values: Values) -> None:
     """Let the output have the numbers of the input; no node is made."""
     x = values[node.inputs[0]]
@@ -182,7 +204,7 @@ def integer_quantizations(
     """
     found: dict[str, Quantization] = {}
     for node in reversed(list(nodes)):
-        if is_dequantize(node):
+        if is_dequantize(node) and not is_plain_conversion(node, values):
             try:
                 found[node.inputs[0]], _ = parameters(node, values, None)
             except Unsupported:

@@ -22,13 +22,10 @@ _OPTIMISED = (
 )
 
 _REASONS: dict[str, tuple[str, str]] = {
-    "ConvInteger": _DYNAMIC,
-    "DynamicQuantizeLinear": _DYNAMIC,
     "GRU": _RECURRENT,
     "If": _CONTROL_FLOW,
     "LSTM": _RECURRENT,
     "Loop": _CONTROL_FLOW,
-    "MatMulInteger": _DYNAMIC,
     "Multinomial": _RANDOM,
     "RNN": _RECURRENT,
     "RandomNormal": _RANDOM,

@@ -181,6 +181,10 @@ class Values:
             raise Unsupported(f"it reads {name!r}, which nothing makes")
         return self._values[name]
 
+    def find(self, name: str) -> Value | None:
+        """The value of a name, if it has one so far."""
+        return self._values.get(name)
+
     def reserve(self, names: Iterable[str]) -> None:
         """Keep the file's names from being given to other tensors."""
         self._names.update(names)

@@ -5,7 +5,9 @@ Everything is in pairs (h, w); a one-dimensional operator has a height of 1.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from .operation import Operation
 from .values import Unsupported
@@ -54,43 +56,96 @@ def spatial(op: Operation, name: str, default: int, filler: int = 1, lowest: int
     return as_pair(values, filler)
 
 
+@dataclass(frozen=True)
+class AxisWindow:
+    """A window along one axis. `declared_after` is the pad of the file, without an overhang."""
+
+    kernel: int
+    stride: int
+    dilation: int
+    before: int
+    after: int
+    declared_after: int
+    size: int  # of the output
+
+    def without_pads(self, padded: int) -> AxisWindow:
+        """The window over an axis that has its pads, `padded` of them behind, as pixels."""
+        return replace(self, before=0, after=self.after - padded, declared_after=0)
+
+    def check_reach(self, pixels: int) -> None:
+        """Refuse a window without a pixel inside the image."""
+        begins = np.arange(self.size) * self.stride - self.before
+        taps = begins[:, None] + np.arange(self.kernel) * self.dilation
+        if not np.all(np.any((taps >= 0) & (taps < pixels), axis=1)):
+            raise Unsupported(
+                f"with pads {self.before} and {self.after} it has windows of {self.kernel} "
+                f"outside of {pixels} pixels"
+            )
+
+
+def axis_windows(op: Operation) -> list[AxisWindow]:
+    """The windows of a pool over any number of axes."""
+    kernel = _values(op, "kernel_shape", 0)
+    strides, dilations = _values(op, "strides", 1), _values(op, "dilations", 1)
+    rank = len(kernel)
+    pads = op.integer_list("pads") or (0,) * (2 * rank)
+    if len(pads) != 2 * rank or min(pads) < 0:
+        raise Unsupported(f"its pads are {list(pads)} for {rank} spatial dimensions")
+    return [
+        _axis_window(op, n, kernel[i], strides[i], dilations[i], (pads[i], pads[i + rank]))
+        for i, n in enumerate(op.shape(0)[2:])
+    ]
+
+
+def _values(op: Operation, name: str, default: int) -> tuple[int, ...]:
+    rank = len(op.shape(0)) - 2
+    values = op.integer_list(name) or (default,) * rank
+    if len(values) != rank or min(values, default=1) < 1:
+        raise Unsupported(f"its {name} is {list(values)} for {rank} spatial dimensions")
+    return values
+
+
+def _axis_window(
+    op: Operation, pixels: int, kernel: int, stride: int, dilation: int, pads: Pair
+) -> AxisWindow:
+    """How many places a window has along an axis, and the pads that this takes."""
+    auto, is_ceil = op.text("auto_pad", "NOTSET"), bool(op.integer("ceil_mode", 0))
+    span = extent(kernel, dilation)
+    if auto in ("SAME_UPPER", "SAME_LOWER"):
+        size = -(-pixels // stride)
+        total = max((size - 1) * stride + span - pixels, 0)
+        before = total // 2 if auto == "SAME_UPPER" else total - total // 2
+        return AxisWindow(kernel, stride, dilation, before, total - before, total - before, size)
+    before, after = pads if auto == "NOTSET" else (0, 0)
+    declared = after
+    room = pixels + before + after - span
+    if room < 0:
+        raise Unsupported(
+            f"its window of {span} does not fit in {pixels} with pads {before} and {after}"
+        )
+    size = room // stride + 1
+    if is_ceil and room % stride and size * stride < pixels + before:
+        # One more, unless it would begin behind the image.
+        size += 1
+        after = (size - 1) * stride + span - pixels - before
+    return AxisWindow(kernel, stride, dilation, before, after, declared, size)
+
+
 def window(op: Operation, kernel: Pair) -> Window:
     """The window of Conv, AveragePool and MaxPool."""
     image = image_size(op.shape(0))
     strides, dilations = spatial(op, "strides", 1), spatial(op, "dilations", 1)
     begins, ends = explicit_pads(op)
-    auto, is_ceil = op.text("auto_pad", "NOTSET"), bool(op.integer("ceil_mode", 0))
-    sizes, befores, afters, overhangs = [], [], [], False
-    for i in (0, 1):
-        span, stride = extent(kernel[i], dilations[i]), strides[i]
-        if auto in ("SAME_UPPER", "SAME_LOWER"):
-            size = -(-image[i] // stride)
-            total = max((size - 1) * stride + span - image[i], 0)
-            before = total // 2 if auto == "SAME_UPPER" else total - total // 2
-            after = total - before
-        else:
-            before, after = (begins[i], ends[i]) if auto == "NOTSET" else (0, 0)
-            room = image[i] + before + after - span
-            if room < 0:
-                raise Unsupported(
-                    f"its window of {span} does not fit in {image[i]} with pads "
-                    f"{before} and {after}"
-                )
-            size = room // stride + 1
-            if is_ceil and room % stride and size * stride < image[i] + before:
-                # One more, unless it would begin behind the image.
-                size += 1
-                overhangs = True
-                after = (size - 1) * stride + span - image[i] - before
-        sizes.append(size)
-        befores.append(before)
-        afters.append(after)
+    axes = [
+        _axis_window(op, image[i], kernel[i], strides[i], dilations[i], (begins[i], ends[i]))
+        for i in (0, 1)
+    ]
     return Window(
         strides,
         dilations,
-        (befores[0], befores[1], afters[0], afters[1]),
-        (sizes[0], sizes[1]),
-        overhangs,
+        (axes[0].before, axes[1].before, axes[0].after, axes[1].after),
+        (axes[0].size, axes[1].size),
+        any(axis.after != axis.declared_after for axis in axes),
     )
 
 
