@@ -31,6 +31,10 @@ NOT_INT16 = frozenset({"prelu", "reduce_min"})
 """Operators with INT8 kernels, but none for int16."""
 
 
+MASK = -1e4
+"""Constants from here on are masks: exp of the difference to any score is 0."""
+
+
 def is_numeric(node: Node) -> bool:
     """Whether the node reads or makes float32 at run time; others are left as they are."""
     tensors = [*node.inputs, *node.outputs]
@@ -75,6 +79,26 @@ def _prelu_reason(node: Node) -> str:
     if slope.data.size > 1 and any(extent != 1 for extent in slope.shape[:-1]):
         return "its slopes vary along other axes than the last"
     return "" if node.activation is None else "it has a fused activation"
+
+
+def masked_tensors(graph: Graph) -> set[Tensor]:
+    """Tensors that hold a mask's numbers: -1e9 and the like where attention must not look.
+
+    Integers whose range reached there would have steps of millions. A mask comes in by a constant
+    of an add or where, and is gone behind what computes with it next: softmax.
+    """
+    masked: set[Tensor] = set()
+    for node in graph.nodes:
+        brings = node.op in ("add", "sub", "where") and any(map(_is_mask, node.inputs))
+        if brings or (moves(node) and any(t in masked for t in node.inputs if t is not None)):
+            masked.update(node.outputs)
+    return masked
+
+
+def _is_mask(tensor: Tensor | None) -> bool:
+    if tensor is None or tensor.data is None or tensor.dtype != "float32":
+        return False
+    return bool(tensor.data.size and tensor.data.min() <= MASK)
 
 
 def first_reader_that_computes(graph: Graph, tensor: Tensor) -> Node | None:

@@ -31,6 +31,7 @@ from edgeinfer.convert.quantize.precision import (
     first_reader_that_computes,
     float_reason,
     is_numeric,
+    masked_tensors,
 )
 from edgeinfer.convert.quantize.prepare_graph import layer_name
 from edgeinfer.convert.quantize.quantize_weights import (
@@ -133,6 +134,7 @@ class _Quantizer:
         self.readers = graph.consumers()
         self.names = {tensor.name for tensor in graph.tensors()}
         self.outputs = set(graph.outputs)
+        self.masked = masked_tensors(graph)
         inputs = [self._input(tensor) for tensor in graph.inputs]
         for node in graph.nodes:
             self._node(node)
@@ -248,6 +250,8 @@ class _Quantizer:
             given = self.keep_float
             return "float32", given[name] if isinstance(given, Mapping) else "asked for"
         reason = float_reason(node)
+        if any(tensor in self.masked for tensor in [*node.inputs, *node.outputs]):
+            reason = reason or "a mask of numbers below -1e4 goes through it"
         if reason:
             return "float32", reason
         if moves(node) and name not in self.int16:
