@@ -4,7 +4,7 @@ For each candidate range the distribution P of the values, with what lies beyond
 at its ends, is compared with Q: the values inside, put into 256 levels of equal width and spread
 again over the non-empty bins of each. KL(P || Q) grows with what saturates, and with what a level
 lumps together (S. Migacz, "8-bit inference with TensorRT", GPU Technology Conference 2017; here for
-asymmetric ranges: both ends shrink together towards zero).
+asymmetric ranges: a threshold cuts off what is farther from zero on either side).
 
 The bin that holds zero does not count. Behind a relu half of all values are zero; every range
 stores them exactly, while spreading them over a level would make coarse steps look worse than they
@@ -21,7 +21,7 @@ from edgeinfer.convert.quantize.ranges import Range
 
 LEVELS = 256
 CANDIDATES = 128
-"""Shares of the whole range that are tried, in equal steps up to 1."""
+"""Thresholds that are tried, in equal steps up to the value farthest from zero."""
 _EMPTY = 1e-4
 """What Q counts where a level is empty and P is not, as a share of one value."""
 
@@ -40,9 +40,11 @@ def entropy_range(histogram: Histogram) -> Range:
     if not counts.any():
         return Range.of(histogram.low, histogram.high)
     best: tuple[float, int, int] | None = None
+    farthest = max(zero, bins - zero)
     for share in np.arange(CANDIDATES, 0, -1) / CANDIDATES:
-        first = int(np.floor(zero - zero * share))
-        last = int(np.ceil(zero + (bins - zero) * share))
+        reach = farthest * share
+        first = max(int(np.floor(zero - reach)), 0)
+        last = min(int(np.ceil(zero + reach)), bins)
         if last - first < LEVELS and best is not None:
             break
         found = divergence(counts, first, last)
