@@ -63,13 +63,16 @@ class Preprocessing:
             return rank - 1 if self.layout == "nhwc" else 1
         if rank != 4:
             return rank - 1
-        last, second = tensor.shape[3] in (1, 3, 4), tensor.shape[1] in (1, 3, 4)
-        if last == second and tensor.shape[1] != tensor.shape[3]:
-            raise InputError(
-                f"input {tensor.name!r} {list(tensor.shape)} does not tell where its channels are; "
-                "say layout nhwc or nchw"
-            )
-        return 3 if last else 1
+        for usual in ((1, 3), (4,)):  # four channels are rare, four pixels are not
+            last, second = tensor.shape[3] in usual, tensor.shape[1] in usual
+            if last != second:
+                return 3 if last else 1
+            if last:
+                break
+        raise InputError(
+            f"input {tensor.name!r} {list(tensor.shape)} does not tell where its channels are; "
+            "say layout nhwc or nchw"
+        )
 
     def _per_channel(
         self, values: Sequence[float], what: str, tensor: Tensor
