@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgeinfer.errors import (
+    AccuracyError,
     BudgetError,
     ConversionError,
     CustomOperatorError,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from edgeinfer.plan_info import PlanInfo
 
 __all__ = [
+    "AccuracyError",
     "BudgetError",
     "ConversionError",
     "CustomOperatorError",

@@ -80,3 +80,31 @@ class ConversionError(EdgeInferError, ValueError):
 
     def __reduce__(self) -> tuple[Callable[..., Exception], tuple[Any, ...]]:
         return type(self), (self._message, self.problems)
+
+
+class AccuracyError(EdgeInferError, ValueError):
+    """Quantisation costs more accuracy than allowed, whatever layers were raised.
+
+    Attributes
+    ----------
+    limit, reached : drops of the metric: the largest that was allowed, the least that was reached.
+    layers : names of the most sensitive layers.
+    """
+
+    def __init__(
+        self, message: str, *, limit: float, reached: float, layers: Sequence[str]
+    ) -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.reached = reached
+        self.layers = tuple(layers)
+
+    def __reduce__(self) -> tuple[Callable[..., Exception], tuple[Any, ...]]:
+        return _accuracy_error, (str(self), self.limit, self.reached, self.layers)
+
+
+def _accuracy_error(
+    message: str, limit: float, reached: float, layers: tuple[str, ...]
+) -> AccuracyError:
+    """Remake an AccuracyError from a pickle."""
+    return AccuracyError(message, limit=limit, reached=reached, layers=layers)

@@ -147,8 +147,8 @@ def convert(
     calibration : samples of what a float model will be given: a path of a .npz or .npy file or of a
         folder of images, arrays, or an iterable of samples (docs/quantise.md).
     quantize : "int8", the default where there is calibration data.
-    **quantization : the fields of `quantize.post_training.QuantizationOptions`: method, seed and so
-        on.
+    **quantization : the fields of `quantize.post_training.QuantizationOptions`: method, seed,
+        max_drop, metric and so on.
 
     Returns
     -------
@@ -164,6 +164,8 @@ def convert(
     InputError
         The calibration data cannot be read, does not fit the model, or is too thin or degenerate
         to calibrate with. `shapes` names no input of the model, or contradicts the file.
+    AccuracyError
+        `max_drop` does not hold, whatever layers are kept at higher precision.
     BudgetError
         A session would need more than `ram_budget`; the message names the step that peaks.
     MissingExtraError
@@ -179,7 +181,7 @@ def convert(
     begin("passes")
     quantized = accuracy = None
     if calibration is not None:
-        quantized = _quantize(graph, calibration, quantization, begin)
+        quantized = _quantize(graph, calibration, quantization, strict, begin)
         graph = quantized.graph
         lowered = lower(graph, float_weights=float_weights)
     elif quantize is not None or quantization:
@@ -221,14 +223,19 @@ def _quantize(
     graph: Graph,
     calibration: CalibrationSource,
     quantization: dict[str, Any],
+    strict: bool,
     progress: Callable[[str], None],
 ) -> Quantized:
+    from edgeinfer.convert.quantize.limit_drop import limit_drop
     from edgeinfer.convert.quantize.post_training import QuantizationOptions, quantize_model
 
     options = QuantizationOptions(**quantization)
     _refuse(graph.name, graph.problems)
     run_passes(graph)
-    return quantize_model(graph, calibration, options, progress)
+    quantized = quantize_model(graph, calibration, options, progress)
+    if options.max_drop is None:
+        return quantized
+    return limit_drop(quantized, allow_float=not strict, progress=progress)
 
 
 def _measure(

@@ -40,6 +40,7 @@ from edgeinfer.convert.quantize.choose_ranges import choose_ranges
 from edgeinfer.convert.quantize.correct_bias import corrected, layers_to_correct
 from edgeinfer.convert.quantize.equalize import equalize, scaled
 from edgeinfer.convert.quantize.float_model import FloatModel
+from edgeinfer.convert.quantize.metrics import Metric
 from edgeinfer.convert.quantize.observe import Observed, Progress, observe_extremes
 from edgeinfer.convert.quantize.output_error import OutputError
 from edgeinfer.convert.quantize.prepare_graph import prepare
@@ -50,6 +51,9 @@ from edgeinfer.convert.quantize.range_minmax import minmax_range
 from edgeinfer.convert.quantize.range_percentile import PERCENTILE
 from edgeinfer.convert.quantize.ranges import Ranges
 from edgeinfer.errors import InputError
+
+MAX_RAISED = 0.5
+"""The share of layers that `max_drop` may raise when nothing else is said."""
 
 Method = Literal["auto", "minmax", "percentile", "entropy", "mse"]
 
@@ -74,6 +78,12 @@ class QuantizationOptions:
     held_out : the share of samples that calibration does not see, kept for reports.
     preprocessing : how the numbers of the samples become what the model takes.
     allow_thin_calibration : use data that would be refused as too little or degenerate.
+    max_drop : the most that `metric` may drop by on held-out samples, on its own scale: 0.005 of
+        top-1 agreement is half a point. The most sensitive layers get int16 activations or stay
+        float32 until that holds (`limit_drop`). None for no limit.
+    metric : "top1", "cosine", "sqnr", "accuracy" (with `labels` in the data), "file.py:function",
+        or a function of outputs and samples (`metrics`); by the look of the outputs when None.
+    max_raised : the share of layers that `max_drop` may raise.
     """
 
     method: Method = "auto"
@@ -88,6 +98,9 @@ class QuantizationOptions:
     held_out: float = HELD_OUT
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     allow_thin_calibration: bool = False
+    max_drop: float | None = None
+    metric: Metric | None = None
+    max_raised: float = MAX_RAISED
 
     def __post_init__(self) -> None:
         if self.method not in get_args(Method):
@@ -96,6 +109,12 @@ class QuantizationOptions:
             raise InputError(f"percentile is {self.percentile}; it must be above 50, at most 100")
         if self.io not in get_args(IO):
             raise InputError(f"io is {self.io!r}; it must be one of {get_args(IO)}")
+        if self.max_drop is not None and not 0 <= self.max_drop < float("inf"):
+            raise InputError(f"max_drop is {self.max_drop}; it must be 0 or more, such as 0.005")
+        if self.max_drop is None and self.metric is not None:
+            raise InputError("a metric is for max_drop, which is not given")
+        if not 0 <= self.max_raised <= 1:
+            raise InputError(f"max_raised is {self.max_raised}; it must be from 0 to 1")
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +130,9 @@ class Quantized:
     ranges : of every activation of the teacher.
     scales : for each tensor that was equalised, what its channels were divided by.
     bias_corrected : whether biases were corrected.
+    means : of what layers with weights read, over the calibration samples, by tensor name.
     data : the samples, calibration and held-out.
+    drop : what `max_drop` found and did, as `limit_drop.Outcome.described`; None without it.
     """
 
     graph: Graph
@@ -120,8 +141,10 @@ class Quantized:
     ranges: Ranges
     scales: Mapping[str, npt.NDArray[np.float64]]
     bias_corrected: bool
+    means: Mapping[str, npt.NDArray[np.float64]]
     data: CalibrationData
     options: QuantizationOptions
+    drop: Mapping[str, Any] | None = None
 
     def described(self) -> dict[str, Any]:
         """What the file's metadata says of it."""
@@ -235,6 +258,7 @@ class _Search:
             best.ranges,
             variant.scales,
             best.is_corrected,
+            variant.observed.means,
             self.data,
             self.options,
         )

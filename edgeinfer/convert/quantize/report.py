@@ -144,7 +144,7 @@ class QuantizationReport:
                 {"name": layer.name, "sqnr_db": _rounded(layer.sqnr, 2)}
                 for layer in self.worst(WORST_IN_FILE)
             ],
-            **({} if self.drop is None else {"max_drop": _plain(self.drop)}),
+            **({} if self.drop is None else {"max_drop": _plain(_without_sensitivity(self.drop))}),
         }
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -179,7 +179,6 @@ def make_report(
     quantized: Quantized,
     reasons: Mapping[Operation, str] | None = None,
     *,
-    drop: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> QuantizationReport:
     """Measure a quantised graph on its held-out samples.
@@ -187,7 +186,6 @@ def make_report(
     Parameters
     ----------
     reasons : for each operation that the file runs, why it runs at its precision.
-    drop : what `max_drop` did.
     """
     teacher, data = quantized.teacher, quantized.data
     step = max(1, -(-len(data.held_out) // MAX_SAMPLES))
@@ -208,7 +206,7 @@ def make_report(
             _layer(node, quantized, measures) for node in teacher.graph.nodes if is_numeric(node)
         ),
         kernels=count_kernels(reasons or {}),
-        drop=drop,
+        drop=quantized.drop,
     )
 
 
@@ -327,6 +325,10 @@ def _weights_sqnr(node: Node, quantized: Quantized) -> float | None:
 
 def _rounded(value: float | None, digits: int) -> float | None:
     return round(value, digits) if value is not None and math.isfinite(value) else None
+
+
+def _without_sensitivity(drop: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in drop.items() if key != "sensitivity"}
 
 
 def _plain(value: Any) -> Any:

@@ -57,7 +57,8 @@ def drop_line(report: QuantizationReport) -> str:
     """What `max_drop` asked for and what came of it."""
     drop = report.drop or {}
     raised = drop["raised"]
-    kept = f"{len(raised)} layers at higher precision" if raised else "all layers at INT8"
+    layers = "1 layer" if len(raised) == 1 else f"{len(raised)} layers"
+    kept = f"{layers} at higher precision" if raised else "no layer raised"
     return (
         f"max drop {float(drop['limit']):.3%} of {drop['metric']}: reached "
         f"{float(drop['reached']):.3%} with {kept}"
@@ -86,6 +87,13 @@ def layer_table(layers: list[LayerReport]) -> str:
 def notes(report: QuantizationReport) -> list[str]:
     """What a reader should know before believing the numbers."""
     found = []
+    drop = report.drop or {}
+    if drop and 0 < drop["limit"] < drop["resolution"]:
+        found.append(
+            f"note: one held-out sample is {float(drop['resolution']):.2%} of {drop['metric']}, "
+            f"more than the drop of {float(drop['limit']):.2%} that is allowed; more samples tell "
+            "more"
+        )
     if report.seen_in_calibration:
         found.append(
             "note: there were too few samples to hold any out; these were seen in calibration"
