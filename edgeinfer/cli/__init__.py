@@ -9,13 +9,14 @@ import sys
 from collections.abc import Sequence
 
 from edgeinfer.cli.arguments import add_custom_ops
-from edgeinfer.errors import BudgetError, ConversionError, EdgeInferError
+from edgeinfer.errors import AccuracyError, BudgetError, ConversionError, EdgeInferError
 
 EXIT_OK = 0
 EXIT_ERROR = 1
 EXIT_USAGE = 2
 EXIT_NOT_CONVERTIBLE = 3
 EXIT_OVER_BUDGET = 4
+EXIT_INACCURATE = 5
 
 _EXIT_CODES = """\
 exit codes:
@@ -24,6 +25,7 @@ exit codes:
   2  wrong usage
   3  the source model cannot be converted; every reason is listed
   4  over the RAM budget
+  5  quantisation costs more accuracy than --max-drop allows
 """
 
 SUBCOMMANDS = (
@@ -89,6 +91,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(error, EXIT_NOT_CONVERTIBLE)
     except BudgetError as error:
         return _fail(error, EXIT_OVER_BUDGET)
+    except AccuracyError as error:
+        return _fail(error, EXIT_INACCURATE)
     except BrokenPipeError:  # the reader of our output has gone: `edgeinfer inspect m | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OK

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeinfer.cli.arguments import finite_number, natural, positive_int
 from edgeinfer.cli.progress import Progress
+from edgeinfer.cli.quantization import add_preprocessing_arguments, preprocessing_of
 from edgeinfer.cli.text import decibels, format_table, print_json, printable
 
 if TYPE_CHECKING:
@@ -36,13 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=".npz, .npy or folder of images, as for calibration",
     )
     parser.add_argument(
-        "--max-samples",
+        "--samples",
         type=positive_int,
         default=32,
         metavar="N",
         help="samples of the data that are run (default 32)",
     )
     parser.add_argument("--seed", type=natural, default=0, help="which samples (default 0)")
+    add_preprocessing_arguments(parser)
     parser.add_argument(
         "--min-sqnr",
         type=finite_number,
@@ -71,8 +73,9 @@ def run(args: argparse.Namespace) -> int:
             Path(args.second),
             args.data,
             limits=Limits(args.min_sqnr, args.min_cosine, args.max_error),
-            max_samples=args.max_samples,
+            max_samples=args.samples,
             seed=args.seed,
+            preprocessing=preprocessing_of(args),
             progress=progress.count,
         )
     if args.json:

@@ -5,7 +5,8 @@ is fullest. A model that cannot be converted is refused with every reason at onc
 
 With --calibrate a float model becomes INT8: ranges of activations are taken from samples of what
 the model will be given. Samples are a .npz or .npy file (the first axis counts them) or a folder of
-images; too few, or degenerate ones, are refused.
+images; too few, or degenerate ones, are refused. What that cost is measured on samples that were
+held out, and shown; --max-drop says how much it may be.
 """
 
 from __future__ import annotations
@@ -15,6 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from edgeinfer.budget import format_bytes
+from edgeinfer.cli.accuracy import (
+    accuracy_options,
+    accuracy_text,
+    add_accuracy_arguments,
+    write_reports,
+)
 from edgeinfer.cli.arguments import add_shape_argument, byte_count, refuse_overwriting
 from edgeinfer.cli.progress import Progress
 from edgeinfer.cli.quantization import (
@@ -27,7 +34,8 @@ from edgeinfer.cli.text import print_json
 EXAMPLE = (
     "edgeinfer convert model.tflite -o model.edge --ram-budget 96KiB\n"
     "  edgeinfer convert float.onnx --calibrate images/ --mean 0.485,0.456,0.406 "
-    "--std 0.229,0.224,0.225"
+    "--std 0.229,0.224,0.225\n"
+    "  edgeinfer convert float.onnx --calibrate samples.npz --max-drop 0.5% --report report.html"
 )
 
 
@@ -57,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="refuse a model in which anything computes in float32, with the reason for each node",
     )
     add_quantization_arguments(parser)
+    add_accuracy_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print JSON for scripts")
 
 
@@ -77,8 +86,10 @@ def run(args: argparse.Namespace) -> int:
             strict=args.strict,
             progress=progress.show,
             **quantization_options(args),
+            **accuracy_options(args),
         )
         conversion.save(output)
+    reports = write_reports(conversion.accuracy, args.report)
     model = ModelHandle(str(output), output.name)
     plan = model.plan()
     summary = {
@@ -116,7 +127,9 @@ def run(args: argparse.Namespace) -> int:
     if needs_code:
         print("  runs only where its custom operators are registered, which they are not here")
     if quantization is not None:
-        print("\n".join(quantization_lines(quantization)))
+        print("\n".join([*quantization_lines(quantization), *reports]))
+    if conversion.accuracy is not None:
+        print(f"\n{accuracy_text(conversion.accuracy)}")
     return 0
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeinfer.cli.arguments import natural, positive_int, positive_number
 from edgeinfer.errors import InputError
+
+if TYPE_CHECKING:
+    from edgeinfer.convert.quantize.preprocessing import Preprocessing
 
 METHODS = ("auto", "minmax", "percentile", "entropy", "mse")
 
@@ -54,6 +57,20 @@ def add_quantization_arguments(parser: argparse.ArgumentParser) -> None:
             metavar="TENSOR",
             help=f"let the layer that makes this tensor {what}; may be given again",
         )
+    add_preprocessing_arguments(group)
+    group.add_argument(
+        "--samples", type=positive_int, metavar="N", help="use at most N samples (default 512)"
+    )
+    group.add_argument("--seed", type=natural, help="of the choice of samples (default 0)")
+    group.add_argument(
+        "--allow-thin-calibration",
+        action="store_true",
+        help="use samples that would be refused as too few or degenerate",
+    )
+
+
+def add_preprocessing_arguments(group: argparse._ActionsContainer) -> None:
+    """Declare how stored numbers become what a model takes."""
     group.add_argument("--scale", type=positive_number, metavar="F", help="samples are multiplied "
                        "by this first (default 1; images 1/255)")  # fmt: skip
     for option, what in (("--mean", "subtracted from"), ("--std", "divided out of")):
@@ -68,15 +85,17 @@ def add_quantization_arguments(parser: argparse.ArgumentParser) -> None:
         choices=["nhwc", "nchw"],
         help="where the model's input has its channels, if its shape does not tell",
     )
-    group.add_argument(
-        "--samples", type=positive_int, metavar="N", help="use at most N samples (default 512)"
-    )
-    group.add_argument("--seed", type=natural, help="of the choice of samples (default 0)")
-    group.add_argument(
-        "--allow-thin-calibration",
-        action="store_true",
-        help="use samples that would be refused as too few or degenerate",
-    )
+
+
+def preprocessing_of(args: argparse.Namespace) -> Preprocessing | None:
+    """What was asked for; None where nothing was."""
+    given = {"scale": args.scale, "mean": args.mean, "std": args.std, "layout": args.layout}
+    scaling = {key: value for key, value in given.items() if value is not None}
+    if not scaling:
+        return None
+    from edgeinfer.convert.quantize.preprocessing import Preprocessing
+
+    return Preprocessing(**scaling)
 
 
 def numbers(text: str) -> tuple[float, ...]:
@@ -110,18 +129,15 @@ def quantization_options(args: argparse.Namespace) -> dict[str, Any]:
         "correct_bias": False if args.no_bias_correction else None,
         "allow_thin_calibration": True if args.allow_thin_calibration else None,
     }
-    scaling = {"scale": args.scale, "mean": args.mean, "std": args.std, "layout": args.layout}
     options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    scaling = {key: value for key, value in scaling.items() if value is not None}
+    preprocessing = preprocessing_of(args)
+    if preprocessing is not None:
+        options["preprocessing"] = preprocessing
     if args.calibrate is None:
-        if options or scaling:
-            listed = ", ".join(sorted([*options, *scaling]))
+        if options:
+            listed = ", ".join(sorted(options))
             raise InputError(f"{listed}: such options are for quantising; give --calibrate DATA")
         return {}
-    if scaling:
-        from edgeinfer.convert.quantize.preprocessing import Preprocessing
-
-        options["preprocessing"] = Preprocessing(**scaling)
     return {"calibration": args.calibrate, **options}
 
 
