@@ -33,7 +33,7 @@ _TEST_WHEELS = ("pytest>=8.3", "pytest-xdist>=3.6", "hypothesis>=6.130")
 
 
 class MissingToolError(Exception):
-    """This machine lacks something; the message says what to install."""
+    """This machine lacks a program, or the network; the last line says what to do."""
 
 
 class RootfsError(Exception):
@@ -138,7 +138,12 @@ def require_tools(*names: str) -> None:
         raise MissingToolError(f"install {', '.join(absent)}: sudo apt install {' '.join(absent)}")
 
 
-def run(command: Sequence[str | Path], otherwise: str, **variables: str) -> str:
+def run(
+    command: Sequence[str | Path],
+    otherwise: str,
+    error: type[Exception] = RootfsError,
+    **variables: str,
+) -> str:
     """Run a program of this machine; what it printed."""
     done = subprocess.run(
         [str(word) for word in command],
@@ -150,7 +155,7 @@ def run(command: Sequence[str | Path], otherwise: str, **variables: str) -> str:
     )
     if done.returncode != 0:
         words = shlex.join(map(str, command))
-        raise RootfsError(f"{done.stdout}\n{otherwise}\n  (the command was: {words})")
+        raise error(f"{done.stdout}\n{otherwise} (the command was: {words})")
     return done.stdout
 
 
@@ -178,9 +183,9 @@ def make(system: System, zig: Path, zig_target: str) -> None:
     Raises
     ------
     MissingToolError
-        This machine is no Debian, or lacks a program.
+        This machine is no Debian, lacks a program, or cannot download packages or wheels.
     RootfsError
-        Packages or wheels could not be had.
+        The packages are not as expected.
     """
     require_tools("apt-get", "dpkg-deb", system.qemu)
     with _locked():
@@ -237,10 +242,10 @@ Acquire::Retries "3";
 """
     )
     use = {"APT_CONFIG": str(apt / "apt.conf")}
-    no_network = f"Debian's packages for {system.name} could not be had; is there a network?"
-    run(["apt-get", "-q", "update"], no_network, **use)
+    absent = f"Debian's packages for {system.name} could not be had; is there a network?"
+    run(["apt-get", "-q", "update"], absent, MissingToolError, **use)
     install = ["apt-get", "-q", "-y", "--download-only", "install", *system.packages]
-    run(install, no_network, **use)
+    run(install, absent, MissingToolError, **use)
     for package in sorted((apt / "cache" / "archives").glob("*.deb")):
         run(["dpkg-deb", "-x", package, system.root], f"{package.name} cannot be unpacked")
     # Where /lib is a link to /usr/lib, no package brings the link along.
@@ -271,10 +276,15 @@ def _make_environment(system: System) -> None:
         f'{system.qemu} -cpu "${{{CPU_VARIABLE}:-max}}" -L {shlex.quote(str(system.root))} -0 "$0" '
         f"{shlex.quote(str(python))}",
     )
-    install_wheels(system, system.wheels)
+    install_wheels(system, system.wheels, error=MissingToolError)
 
 
-def install_wheels(system: System, wheels: Sequence[str | Path], *options: str) -> None:
+def install_wheels(
+    system: System,
+    wheels: Sequence[str | Path],
+    *options: str,
+    error: type[Exception] = RootfsError,
+) -> None:
     """Let this machine's pip unpack wheels into the system; it checks that their tags suit it."""
     version = system.site_packages.parent.name.removeprefix("python")
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
@@ -282,4 +292,5 @@ def install_wheels(system: System, wheels: Sequence[str | Path], *options: str) 
     command += ["--python-version", version, "--implementation", "cp", "--no-compile", *options]
     for platform in system.platforms:
         command += ["--platform", platform]
-    run([*command, *wheels], f"wheels for {system.machine} could not be had; is there a network?")
+    absent = f"wheels for {system.machine} could not be had; is there a network?"
+    run([*command, *wheels], absent, error)

@@ -7,12 +7,14 @@
 Builds the wheels (tools/build_wheels.py), makes an arm64 and an armhf system in build/arm
 (tools/arm_rootfs.py), installs the wheels there, and on each emulated CPU
 
-1. hashes the outputs of every model on every tier (tools/output_hashes.py), and compares with this
-   machine's hashes, tier by tier;
+1. hashes the outputs of every operator and of every model on every tier (tools/output_hashes.py),
+   and compares with this machine's hashes, tier by tier;
 2. runs the tests that make sense on a device.
 
-The x86-64 wheel is imported and run on an emulated CPU without AVX. Models are those of
-EDGEINFER_MODELS, or ../shared/models; where these are absent, the example in the repository only.
+The package is imported and run on an emulated x86-64 CPU without AVX too. Models are those of
+EDGEINFER_MODELS, or ../shared/models; where these are absent, the examples in the repository only.
+On the x86 side the short version takes the package that this Python imports, which
+`tools/dev.py build` brings up to date, and `--all` the wheel.
 
 Needs `qemu-user`, Debian's apt, a network for the first run, and the `dev` extra. Exit code 77 says
 that something is missing here, and prints what to install.
@@ -21,14 +23,19 @@ that something is missing here, and prints what to install.
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
+import hashlib
 import json
 import os
+import re
+import resource
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,8 +48,12 @@ SKIPPED = 77
 SHOWN_LINES = 80
 SUITE = arm_rootfs.BUILD / "suite"
 MODELS = arm_rootfs.BUILD / "models"
-LARGE_FILE = 1 << 20  # bytes; models above it run on fewer inputs
-EXAMPLE = "digits_int8"
+OPERATORS = arm_rootfs.BUILD / "operators"
+LARGE_FILE = 512 << 10  # bytes; models above it run on fewer inputs
+EXAMPLES = ("digits_float.onnx", "digits_int8.onnx")
+NOT_CONVERTIBLE = 3  # exit code of `edgeinfer convert`
+MANY, FEW = 12, 3  # inputs; twice as many of operators, a quarter of large models
+JOBS = len(os.sched_getaffinity(0))
 
 # As installed: the suite's folder has no package of its own.
 SUITE_PARTS = ("cmake", "csrc", "examples", "tests", "tools")
@@ -50,7 +61,7 @@ SUITE_FILES = ("pyproject.toml",)
 
 DEVICE_TESTS = ("tests/device", "tests/kernels")
 ALL_DEVICE_TESTS = (*DEVICE_TESTS, "tests/core", "tests/ops")
-QUICK_TESTS = (*DEVICE_TESTS, "tests/core/test_base.py", "--hypothesis-profile=quick")
+QUICK_TESTS = (*DEVICE_TESTS, "--hypothesis-profile=quick")
 # What cannot be asked of an emulated system: programs that a test compiles would start on this
 # machine's CPU, /proc/cpuinfo is this machine's, LD_PRELOAD would reach qemu itself; and a device
 # does not have the extra that converts models.
@@ -94,7 +105,7 @@ MACHINES = (
     Machine(ARMHF, "cortex-a7", ("scalar", "neon"), quick=False),
     Machine(ARMHF, "cortex-a9,neon=off", ("scalar",), quick=True),
 )
-X86_CPU = "Nehalem"  # no AVX
+X86_CPU = "Nehalem"  # no AVX, and the oldest that numpy starts on
 
 Hashes = dict[str, dict[str, str]]
 """By model, by tier."""
@@ -112,25 +123,48 @@ def target_of(machine: str) -> Target:
 def source_models() -> list[Path]:
     """The model files that outputs are compared on."""
     folder = Path(os.environ.get("EDGEINFER_MODELS", ROOT.parent / "shared" / "models"))
-    found = sorted(folder.glob("*_int8.tflite"))
+    found = [*sorted(folder.glob("*_int8.tflite")), *sorted(folder.glob("*_fp32.tflite"))]
     if not found:
-        print(f"no models in {folder}: the repository's example only", flush=True)
-    return [*found, ROOT / "examples" / "digits" / f"{EXAMPLE}.onnx"]
+        print(f"no models in {folder}: the repository's examples only", flush=True)
+    return [*found, *(ROOT / "examples" / "digits" / name for name in EXAMPLES)]
 
 
-def convert_models(site: Path) -> list[Path]:
-    """The models as .edge files, converted by the x86-64 wheel."""
+def convert_models(package: Path) -> list[Path]:
+    """The models as .edge files, converted on this machine."""
     MODELS.mkdir(parents=True, exist_ok=True)
     edges = []
     for source in source_models():
         edge = MODELS / f"{source.stem}.edge"
-        run(
-            [sys.executable, "-m", "edgeinfer", "convert", source, "-o", edge],
-            f"{source.name} was not converted",
-            env=own_environment(site),
-        )
-        edges.append(edge)
+        command: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "edgeinfer",
+            "convert",
+            source,
+            "-o",
+            edge,
+        ]
+        code, printed = attempt(command, own_environment(package))
+        if code == NOT_CONVERTIBLE and "_fp32" in source.stem:
+            print(f"  {source.name} is left out, it is not converted:\n{printed}", flush=True)
+        elif code:
+            raise Failure(f"{printed}\n{source.name} was not converted (code {code})")
+        else:
+            edges.append(edge)
     return edges
+
+
+def write_operators() -> list[Path]:
+    """Small .edge files, at least one for every operator."""
+    from tools.fuzz import operator_models
+
+    shutil.rmtree(OPERATORS, ignore_errors=True)
+    OPERATORS.mkdir(parents=True)
+    paths = []
+    for number, (operator, data) in enumerate(operator_models()):
+        paths.append(OPERATORS / f"{number:03}_{operator}.edge")
+        paths[-1].write_bytes(data)
+    return paths
 
 
 def copy_suite() -> None:
@@ -147,8 +181,8 @@ def copy_suite() -> None:
 # --- running ------------------------------------------------------------------------------------
 
 
-def run(command: Sequence[str | Path], otherwise: str, env: dict[str, str]) -> str:
-    """What a program prints, run where the installed package is the only one."""
+def attempt(command: Sequence[str | Path], env: dict[str, str]) -> tuple[int, str]:
+    """Exit code and output of a program, run where the installed package is the only one."""
     done = subprocess.run(
         [str(word) for word in command],
         cwd=SUITE,
@@ -158,20 +192,64 @@ def run(command: Sequence[str | Path], otherwise: str, env: dict[str, str]) -> s
         text=True,
         check=False,
     )
-    if done.returncode != 0:
-        shown = "\n".join(done.stdout.splitlines()[-SHOWN_LINES:])
-        raise Failure(f"{shown}\n{otherwise} (code {done.returncode})")
-    return done.stdout
+    return done.returncode, done.stdout
 
 
-def read_hashes(command: Sequence[str | Path], models: Sequence[Path], inputs: int,
-                env: dict[str, str]) -> Hashes:  # fmt: skip
-    """Hash the outputs of models in another process; large models on fewer inputs."""
+def run(command: Sequence[str | Path], otherwise: str, env: dict[str, str]) -> str:
+    """What a program prints that has to succeed."""
+    code, printed = attempt(command, env)
+    if code != 0:
+        shown = "\n".join(printed.splitlines()[-SHOWN_LINES:])
+        raise Failure(f"{shown}\n{otherwise} (code {code})")
+    return printed
+
+
+def at_once(tasks: Sequence[Callable[[], str]]) -> None:
+    """Run tasks, as many at a time as there are cores, and print what each has to say.
+
+    The first that fails ends the others: none is started after it.
+    """
+    with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
+        started = [pool.submit(task) for task in tasks]
+        try:
+            for done in concurrent.futures.as_completed(started):
+                print(f"  {done.result()}", flush=True)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What outputs are hashed of, and on how many inputs."""
+
+    operators: Sequence[Path]
+    models: Sequence[Path]
+    inputs: int
+
+    @property
+    def small(self) -> Comparison:
+        """Without the large models."""
+        return replace(self, models=[m for m in self.models if m.stat().st_size < LARGE_FILE])
+
+    @property
+    def parts(self) -> list[tuple[Sequence[Path], int]]:
+        """Files that share their number of inputs."""
+        small = self.small.models
+        large = [model for model in self.models if model not in small]
+        parts = [(self.operators, 2 * self.inputs), (small, self.inputs)]
+        return [*parts, (large, max(1, self.inputs // 4))]
+
+
+def read_hashes(command: Sequence[str | Path], what: Comparison, env: dict[str, str]) -> Hashes:
+    """Hash the outputs of files in another process."""
     hashes: Hashes = {}
-    for model in models:
-        count = inputs if model.stat().st_size < LARGE_FILE else max(1, inputs // 9)
-        words = [*command, SUITE / "tools" / "output_hashes.py", model, "--inputs", str(count)]
-        for line in map(json.loads, run(words, f"{model.stem} did not run", env).splitlines()):
+    for files, inputs in what.parts:
+        words = [*command, SUITE / "tools" / "output_hashes.py", *files, "--inputs", str(inputs)]
+        printed = run(words, "models did not run", env) if files else ""
+        for line in map(json.loads, printed.splitlines()):
+            if line["refused"] == inputs or (line["refused"] and files is not what.operators):
+                raise Failure(f"{line['model']}: {line['refused']} of {inputs} runs were refused")
             hashes.setdefault(line["model"], {})[line["tier"]] = line["sha256"]
     return hashes
 
@@ -182,13 +260,20 @@ def own_environment(*paths: Path | str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": os.pathsep.join(map(str, paths))}
 
 
-def x86_hashes(models: Sequence[Path], inputs: int, site: Path) -> Hashes:
+def x86_hashes(what: Comparison, package: Path) -> Hashes:
     """This machine's own, on every tier of its CPU; they must agree among themselves."""
-    hashes = read_hashes([sys.executable], models, inputs, own_environment(site))
+    print(f"SHA-256 of outputs over {what.inputs} inputs, on this machine:", flush=True)
+    hashes = read_hashes([sys.executable], what, own_environment(package))
     for model, by_tier in hashes.items():
         if len(set(by_tier.values())) != 1:
             raise Failure(f"{model}: tiers of this machine disagree: {by_tier}")
-        print(f"  {model:<22} {by_tier['scalar']}  {' '.join(by_tier)}", flush=True)
+    operators = {path.stem for path in what.operators}
+    every = "".join(hashes[name]["scalar"] for name in sorted(operators))
+    shown = {f"{len(operators)} operators": hashlib.sha256(every.encode()).hexdigest()}
+    shown |= {m: tiers["scalar"] for m, tiers in hashes.items() if m not in operators}
+    for name, digest in shown.items():
+        print(f"  {name:<22} {digest}", flush=True)
+    print(f"  on tiers {' '.join(next(iter(hashes.values())))}", flush=True)
     return hashes
 
 
@@ -202,54 +287,62 @@ def compare_hashes(where: str, found: Hashes, wanted: Hashes, tiers: Sequence[st
                 raise Failure(f"{where}: {model} on tier {tier} gives {digest}, other than x86")
 
 
-def run_tests(machine: Machine, tests: Sequence[str], jobs: int, **extra: str) -> str:
-    """Run pytest in a system; its last line."""
-    command = [str(machine.system.python), "-m", "pytest", "-q", "-n", str(jobs), *tests, *LEFT_OUT]
-    command += ["-p", "no:cacheprovider"]
+def run_tests(machine: Machine, tests: Sequence[str], **extra: str) -> str:
+    """Run pytest in a system; what came of it, in a line."""
+    start = time.monotonic()
+    command = [str(machine.system.python), "-m", "pytest", "-q", *tests, *LEFT_OUT]
+    command += ["-p", "no:cacheprovider", "-p", "no:xdist"]
     printed = run(
         command, f"{machine.name}: tests failed", machine.system.environment(machine.cpu, **extra)
     )
-    return printed.strip().splitlines()[-1].strip("= ")
+    last = re.sub(r" in [\d.]+s.*", "", printed.strip().splitlines()[-1].strip("= "))
+    names = " ".join(f"{name}={value}" for name, value in extra.items())
+    return f"{machine.name:<24} {last}, {time.monotonic() - start:.0f} s {names}"
 
 
-def test_machine(machine: Machine, models: Sequence[Path], wanted: Hashes, inputs: int) -> None:
+def compare_machine(machine: Machine, what: Comparison, wanted: Hashes) -> str:
     """Compare one CPU's outputs with this machine's."""
     start = time.monotonic()
     env = machine.system.environment(machine.cpu)
-    found = read_hashes([machine.system.python], models, inputs, env)
+    found = read_hashes([machine.system.python], what, env)
     compare_hashes(machine.name, found, wanted, machine.tiers)
-    tiers = " ".join(next(iter(found.values())))
-    seconds = time.monotonic() - start
-    print(f"  {machine.name:<24} {len(found)} models as on x86, tiers {tiers}, {seconds:.0f} s",
-          flush=True)  # fmt: skip
+    return _compared(machine.name, what, machine.tiers, start)
 
 
-def test_oldest_x86(models: Sequence[Path], wanted: Hashes, inputs: int, site: Path) -> None:
-    """Import and run the x86-64 wheel on a CPU without AVX."""
-    arm_rootfs.require_tools("qemu-x86_64")
+def compare_oldest_x86(what: Comparison, wanted: Hashes, package: Path) -> str:
+    """Import and run the package on an x86-64 CPU without AVX."""
+    start = time.monotonic()
     command = ["qemu-x86_64", "-cpu", X86_CPU, os.path.realpath(sys.executable)]
-    paths = [str(site), *(path for path in sys.path if path.endswith("-packages"))]
-    env = own_environment(*paths)
-    found = read_hashes(command, models, inputs, env)
-    compare_hashes(f"x86_64 {X86_CPU}", found, wanted, ["scalar"])
-    print(
-        f"  {'x86_64 ' + X86_CPU:<24} {len(found)} models as on this CPU, tier scalar", flush=True
-    )
+    env = own_environment(package, *(path for path in sys.path if path.endswith("-packages")))
+    found = read_hashes(command, what, env)
+    name = f"x86_64 {X86_CPU}"
+    compare_hashes(name, found, wanted, ["scalar"])
+    return _compared(name, what, ["scalar"], start)
 
 
-def prepare(systems: Sequence[System]) -> Path:
-    """Build and install the wheels; the folder that holds the x86-64 one."""
+def _compared(name: str, what: Comparison, tiers: Sequence[str], start: float) -> str:
+    counts = f"{len(what.operators)} operators and {len(what.models)} models as here"
+    return f"{name:<24} {counts}, {time.monotonic() - start:.0f} s, tiers {' '.join(tiers)}"
+
+
+def prepare(systems: Sequence[System], everything: bool) -> Path:
+    """Build and install the wheels; the folder to import this machine's package from."""
     zig = find_zig()
     if zig is None:
         raise MissingToolError("install the compiler: pip install ziglang")
     dist = arm_rootfs.BUILD / "dist"
     converter = build_wheels.build_converter(dist)  # tests make their models with it
-    for system in systems:
+
+    def prepare_system(system: System) -> str:
         target = target_of(system.machine)
         arm_rootfs.make(system, zig, target.triple)
         wheel = build_wheels.build(target, dist)
-        print(f"  {wheel.name}: {wheel.stat().st_size} bytes", flush=True)
         arm_rootfs.install_wheels(system, [wheel, converter], "--no-deps", "--force-reinstall")
+        return f"{wheel.name}: {wheel.stat().st_size} bytes"
+
+    at_once([partial(prepare_system, system) for system in systems])
+    if not everything:
+        return ROOT
     wheel = build_wheels.build(target_of("x86_64"), dist)
     print(f"  {wheel.name}: {wheel.stat().st_size} bytes", flush=True)
     site = arm_rootfs.BUILD / "x86_64"
@@ -270,32 +363,33 @@ def test(everything: bool) -> None:
         Something is not installed here.
     """
     arm_rootfs.require_tools("apt-get", "dpkg-deb", "qemu-aarch64", "qemu-arm", "qemu-x86_64")
-    jobs = len(os.sched_getaffinity(0))
     machines = [machine for machine in MACHINES if everything or machine.quick]
     systems = list(dict.fromkeys(machine.system for machine in machines))
-    inputs = 27 if everything else 3
 
     print("wheels, and systems to install them in:", flush=True)
-    site = prepare(systems)
+    package = prepare(systems, everything)
     copy_suite()
-    models = convert_models(site)
-    print(f"SHA-256 of outputs over {inputs} inputs, on this machine:", flush=True)
-    wanted = x86_hashes(models, inputs, site)
+    what = Comparison(write_operators(), convert_models(package), MANY if everything else FEW)
+    wanted = x86_hashes(what, package)
+    fewer = replace(what, inputs=FEW)
+    wanted_of_fewer = x86_hashes(fewer, package) if everything else wanted
     print("on emulated CPUs:", flush=True)
-    small = models if everything else [m for m in models if m.stat().st_size < LARGE_FILE]
+    tasks: list[Callable[[], str]] = []
     for number, machine in enumerate(machines):
-        # The short version runs the large models on one CPU: bits differ by tier, not by CPU.
-        test_machine(machine, models if number == 0 else small, wanted, inputs)
-    test_oldest_x86(small, wanted, inputs, site)
-    print("tests:", flush=True)
+        # Bits differ by tier, not by CPU: the short version runs the large models on one CPU, the
+        # long one runs most inputs on the two CPUs that have every tier.
+        if everything and machine.cpu != "max":
+            tasks.append(partial(compare_machine, machine, fewer, wanted_of_fewer))
+        else:
+            part = what if everything or number == 0 else what.small
+            tasks.append(partial(compare_machine, machine, part, wanted))
     for system in systems:
         machine = next(machine for machine in machines if machine.system == system)
-        start = time.monotonic()
-        last = run_tests(machine, ALL_DEVICE_TESTS if everything else QUICK_TESTS, jobs)
-        print(f"  {machine.name:<24} {last} ({time.monotonic() - start:.0f} s)", flush=True)
+        tasks.append(partial(run_tests, machine, ALL_DEVICE_TESTS if everything else QUICK_TESTS))
         for tier in machine.tiers if everything else ():
-            last = run_tests(machine, ["tests/device"], jobs, EDGEINFER_TIER=tier)
-            print(f"  {machine.name:<24} EDGEINFER_TIER={tier}: {last}", flush=True)
+            tasks.append(partial(run_tests, machine, ["tests/device"], EDGEINFER_TIER=tier))
+    tasks.append(partial(compare_oldest_x86, what.small, wanted, package))
+    at_once(tasks)
 
 
 def main() -> int:
@@ -315,7 +409,9 @@ def main() -> int:
     except (Failure, arm_rootfs.RootfsError, build_wheels.WheelError) as error:
         print(f"arm_test.py: {error}", file=sys.stderr)
         return 1
-    print(f"all as on x86, {time.monotonic() - start:.0f} s")
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = used.ru_utime + used.ru_stime
+    print(f"all as on x86, {time.monotonic() - start:.0f} s, {cpu:.0f} s of one core")
     return 0
 
 

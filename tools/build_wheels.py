@@ -20,6 +20,7 @@ Needs setuptools, cmake, ninja, cffi and ziglang: all of them in the `dev` extra
 from __future__ import annotations
 
 import argparse
+import fcntl
 import hashlib
 import importlib.util
 import os
@@ -43,6 +44,7 @@ from tools.wheel_targets import TARGETS, Target, find_target, find_zig, zig_opti
 
 MAX_WHEEL_BYTES = 400_000
 LIBRARY = "edgeinfer/libedgeinfer.so"
+TREES = ROOT / "build" / "wheels"
 CHECKSUMS = "SHA256SUMS"
 
 # Zip files cannot hold a time before this one; without a commit, all files are from it.
@@ -88,16 +90,37 @@ def source_files() -> list[Path]:
 
 
 @contextmanager
-def clean_tree() -> Iterator[Path]:
-    """A copy of the sources, with the same modes whatever the umask was that they came with."""
-    with tempfile.TemporaryDirectory(prefix="edgeinfer-wheel-") as folder:
-        tree = Path(folder) / "edgeinfer"
-        for path in source_files():
-            copy = tree / path.relative_to(ROOT)
+def clean_tree(name: str = "") -> Iterator[Path]:
+    """A copy of the sources, with the same modes whatever the umask was that they came with.
+
+    zig takes from its cache what it compiled from the same files before: under a `name`, the copy
+    is kept and brought up to date, and only what changed is compiled. Without one, all is.
+    """
+    if not name:
+        with tempfile.TemporaryDirectory(prefix="edgeinfer-wheel-") as folder:
+            tree = Path(folder) / "edgeinfer"
+            copy_sources(tree)
+            yield tree
+        return
+    TREES.mkdir(parents=True, exist_ok=True)
+    with open(TREES / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        copy_sources(TREES / name)
+        yield TREES / name
+
+
+def copy_sources(tree: Path) -> None:
+    """Make a folder hold the sources and nothing else; a file with the right bytes is left."""
+    copies = {tree / path.relative_to(ROOT): path for path in source_files()}
+    for old in [path for path in tree.rglob("*") if path.is_file() or path.is_symlink()]:
+        if old not in copies:
+            old.unlink()
+    for copy, path in copies.items():
+        if not copy.is_file() or copy.read_bytes() != path.read_bytes():
             copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.unlink(missing_ok=True)
             shutil.copyfile(path, copy)
-            copy.chmod(0o644)
-        yield tree
+        copy.chmod(0o644)
 
 
 def source_date() -> str:
@@ -126,11 +149,12 @@ def compiler_options(target: Target, cc: str | None) -> tuple[list[str], dict[st
             "the compiler is missing: `pip install ziglang`, or name one with --cc "
             "(Debian: gcc-aarch64-linux-gnu, gcc-arm-linux-gnueabihf)"
         )
-    return zig_options(zig, target), {}
+    cached = f"-DCMAKE_PROJECT_INCLUDE={ROOT / 'cmake' / 'toolchains' / 'no_depfiles.cmake'}"
+    return [*zig_options(zig, target), cached], {}
 
 
-def build(target: Target, out: Path, cc: str | None = None) -> Path:
-    """Build and check the wheel of `target` into `out`.
+def build(target: Target, out: Path, cc: str | None = None, *, anew: bool = False) -> Path:
+    """Build and check the wheel of `target` into `out`; `anew` compiles all of it again.
 
     Raises
     ------
@@ -145,7 +169,7 @@ def build(target: Target, out: Path, cc: str | None = None) -> Path:
         "PATH": f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}",
         "SOURCE_DATE_EPOCH": source_date(),
     }
-    with clean_tree() as tree:
+    with clean_tree("" if anew else f"{target.machine}-{target.libc}") as tree:
         converter_wheel.make_device_tree(tree)
         with _built(tree, environment, "--plat-name", target.plat_name) as made:
             check(made, target)
@@ -247,10 +271,10 @@ def _ask_auditwheel(wheel: Path, target: Target) -> None:
 
 
 def build_twice(target: Target, out: Path, cc: str | None) -> Path:
-    """Build, and build again: the bytes must be the same."""
+    """Build, and build again elsewhere and from nothing: the bytes must be the same."""
     wheel = build(target, out, cc)
     with tempfile.TemporaryDirectory() as folder:
-        again = build(target, Path(folder), cc)
+        again = build(target, Path(folder), cc, anew=True)
         if again.read_bytes() != wheel.read_bytes():
             raise WheelError(f"{wheel.name} has other bytes when it is built again")
     return wheel

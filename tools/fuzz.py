@@ -328,7 +328,12 @@ def seeds_that_do_not_run(binary: Path, seeds: Sequence[bytes]) -> list[str]:
 
 
 def operator_seeds() -> list[bytes]:
-    """A small file for every operator whose code is the runtime's, from the contracts' tests."""
+    """A small file for every operator whose code is the runtime's."""
+    return [data for _, data in operator_models()]
+
+
+def operator_models() -> list[tuple[str, bytes]]:
+    """Operators, each with a small file, from the contracts' tests."""
     from edgeinfer.convert.plan import plan_program
     from edgeinfer.convert.program import Program
     from edgeinfer.convert.write import write_model
@@ -343,8 +348,7 @@ def operator_seeds() -> list[bytes]:
         test_plain_contracts,
     )
 
-    seeds = []
-    covered = set()
+    models = []
     good = [
         *test_contracts.GOOD,
         *test_conv_family_contracts.GOOD,
@@ -356,12 +360,12 @@ def operator_seeds() -> list[bytes]:
         operation = make()
         inputs = [v for v in operation.inputs if v is not None and v.data is None]
         program = Program("main", inputs, operation.outputs, [operation])
-        seeds.append(write_model([(program, plan_program(program))], {}))
-        covered.add(operation.operator)
-    missing = sorted(set(operators()) - covered - {"custom"})
+        data = write_model([(program, plan_program(program))], {})
+        models.append((operation.operator, data))
+    missing = sorted(set(operators()) - {name for name, _ in models} - {"custom"})
     if missing:
         raise SystemExit(f"no file to start from for operators {missing}")
-    return seeds
+    return models
 
 
 def custom_seeds() -> list[bytes]:

@@ -5,7 +5,10 @@
 
 The inputs come from SHAKE-256, so they are the same wherever this runs: a third are random bytes,
 a third smooth (each element near its neighbour), a third one value throughout, the extremes first.
-One line of JSON for each model and tier. Needs edgeinfer and what a device has beside it.
+For float32 they are multiples of 1/16 but for every second random one, which is any bits at all:
+infinities, NaN and subnormal numbers. One line of JSON for each model and tier; a run that the
+runtime refuses, for an index out of range say, counts as `refused` and gives the error's name to
+the hash. Needs edgeinfer and what a device has beside it.
 """
 
 from __future__ import annotations
@@ -31,12 +34,15 @@ def tiers() -> list[str]:
 def tensor(seed: str, shape: Sequence[int], dtype: np.dtype, kind: int) -> np.ndarray:
     """One input: random (0), smooth (1) or constant (2)."""
     count = int(np.prod(shape))
+    number = int(seed.rpartition(" ")[2]) // 3
+    if dtype == np.float32 and kind == 0 and number % 2 == 1:
+        bits = hashlib.shake_256(seed.encode()).digest(4 * count)
+        return np.frombuffer(bits, np.float32).reshape(shape)
     drawn = np.frombuffer(hashlib.shake_256(seed.encode()).digest(count), np.uint8)
     if kind == 1:
         steps = drawn.astype(np.int64) % 7 - 3
         drawn = (np.cumsum(steps) % 256).astype(np.uint8)
     elif kind == 2:
-        number = int(seed.rpartition(" ")[2]) // 3
         drawn = np.full(count, (0x80, 0x7F, 0)[number] if number < 3 else drawn[0], np.uint8)
     if dtype.kind == "f":
         values = (drawn.astype(np.float32) - 128) / 16  # exact
@@ -55,16 +61,22 @@ def feeds(model: edgeinfer.Model, count: int) -> Iterator[dict[str, np.ndarray]]
         }
 
 
-def output_hash(path: Path, tier: str, count: int) -> str:
-    """SHA-256 of all outputs over `count` inputs."""
+def output_hash(path: Path, tier: str, count: int) -> tuple[str, int]:
+    """SHA-256 of all outputs over `count` inputs, and how many of the runs were refused."""
     digest = hashlib.sha256()
+    refused = 0
     with edgeinfer.load(path, tier=tier) as model:
         for feed in feeds(model, count):
-            outputs = model.run(feed)
+            try:
+                outputs = model.run(feed)
+            except edgeinfer.EdgeInferError as error:
+                digest.update(type(error).__name__.encode())
+                refused += 1
+                continue
             arrays = outputs.values() if isinstance(outputs, dict) else [outputs]
             for array in arrays:
                 digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
+    return digest.hexdigest(), refused
 
 
 def main() -> int:
@@ -76,8 +88,8 @@ def main() -> int:
     arguments = parser.parse_args()
     for path in arguments.models:
         for tier in arguments.tiers or tiers():
-            digest = output_hash(path, tier, arguments.inputs)
-            line = {"model": path.stem, "tier": tier, "sha256": digest}
+            digest, refused = output_hash(path, tier, arguments.inputs)
+            line = {"model": path.stem, "tier": tier, "sha256": digest, "refused": refused}
             print(json.dumps(line), flush=True)
     return 0
 

@@ -64,7 +64,7 @@ def test_inputs_are_the_same_everywhere() -> None:
     assert digest.hexdigest() == INPUTS_SHA256
 
 
-INPUTS_SHA256 = "6cbdc621442ca3cf18832b0259ed5542909f25ae640c8cba117291b1f5a1bb16"
+INPUTS_SHA256 = "aa55ad276b97eb86a09c8ab968728a3fe63eee9fc7a71fed07cd499aa5d6a7e6"
 
 
 @pytest.mark.parametrize(("number", "value"), [(0, -128), (1, 127), (2, 0)])
