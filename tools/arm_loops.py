@@ -198,7 +198,8 @@ def inner_loop(instructions: dict[int, str]) -> tuple[str, ...]:
         tuple(instructions[at] for at in ordered if first <= at <= last)
         for first, last in innermost
     ]
-    best = max(bodies, key=lambda body: sum(map(_macs_of, body)), default=())
+    # Of loops with as many products one may be that of the remainders, with more around them.
+    best = max(bodies, key=lambda body: (sum(map(_macs_of, body)), -len(body)), default=())
     return tuple(_assembly(line) for line in best)
 
 

@@ -78,17 +78,11 @@ static int8_t *group_of(dw_block *block, size_t four) {
 
 static void interleave(const dw_block *block, int8_t *to, const int8_t *const rows[4]) {
     const size_t bytes = block->x_columns * block->width;
-    for (size_t i = 0; i < bytes; i += UNIT) {
-        const int8x16x2_t ab = vzipq_s8(vld1q_s8(rows[0] + i), vld1q_s8(rows[1] + i));
-        const int8x16x2_t cd = vzipq_s8(vld1q_s8(rows[2] + i), vld1q_s8(rows[3] + i));
-        EI_UNROLL
-        for (int half = 0; half < 2; half++) {
-            const int16x8x2_t abcd =
-                vzipq_s16(vreinterpretq_s16_s8(ab.val[half]), vreinterpretq_s16_s8(cd.val[half]));
-            vst1q_s8(to, vreinterpretq_s8_s16(abcd.val[0]));
-            vst1q_s8(to + UNIT, vreinterpretq_s8_s16(abcd.val[1]));
-            to += 2 * UNIT;
-        }
+    const int8_t *a = rows[0], *b = rows[1], *c = rows[2], *d = rows[3];
+    for (const int8_t *end = a + bytes; a < end; a += UNIT, b += UNIT, c += UNIT, d += UNIT) {
+        const int8x16x4_t abcd = {{vld1q_s8(a), vld1q_s8(b), vld1q_s8(c), vld1q_s8(d)}};
+        vst4q_s8(to, abcd);
+        to += QUAD_BYTES;
     }
 }
 
@@ -116,8 +110,50 @@ static void find_values(dw_block *block, uint32_t image, int64_t top,
     }
 }
 
+/// As below, for kernels of three columns side by side: a column of the image is loaded once for all
+/// units that read it.
+EI_ALWAYS_INLINE void add_three_columns(const dw_block *block, dw_sums *acc,
+                                        const int8_t *const *values, const int8_t *w, size_t x,
+                                        const int STRIDE, const int COUNT) {
+    for (size_t quad = 0; quad < block->places; quad += 3) {
+        const int8_t *from = values[quad] + x;
+        EI_UNROLL
+        for (int half = 0; half < 4; half += 2) { // a pair of registers: a load of both
+            int8x16_t weights[3][2];
+            EI_UNROLL
+            for (int kx = 0; kx < 3; kx++) {
+                weights[kx][0] = vld1q_s8(w + kx * QUAD_BYTES + half * UNIT);
+                weights[kx][1] = vld1q_s8(w + kx * QUAD_BYTES + half * UNIT + UNIT);
+            }
+            EI_UNROLL
+            for (int column = 0; column < (COUNT - 1) * STRIDE + 3; column++) {
+                const int8_t *at = from + column * QUAD_BYTES + half * UNIT;
+                const int8x16_t first = vld1q_s8(at), second = vld1q_s8(at + UNIT);
+                EI_UNROLL
+                for (int u = 0; u < COUNT; u++) {
+                    const int kx = column - u * STRIDE;
+                    if (kx >= 0 && kx < 3) {
+                        int32x4_t *sums = acc[u].of + half;
+                        sums[0] = vdotq_s32(sums[0], first, weights[kx][0]);
+                        sums[1] = vdotq_s32(sums[1], second, weights[kx][1]);
+                    }
+                }
+            }
+        }
+        w += 3 * QUAD_BYTES;
+    }
+}
+
 EI_ALWAYS_INLINE void add_products(const dw_block *block, dw_sums *acc, const int8_t *const *values,
                                    const int8_t *w, size_t x, size_t x_step, const int COUNT) {
+    if (block->nearby == 2 && COUNT > 1) {
+        add_three_columns(block, acc, values, w, x, 2, COUNT);
+        return;
+    }
+    if (block->nearby != 0) {
+        add_three_columns(block, acc, values, w, x, 1, COUNT);
+        return;
+    }
     for (size_t quad = 0; quad < block->places; quad++) {
         const int8_t *from = values[quad] + x;
         EI_UNROLL

@@ -30,6 +30,7 @@ static void prepare(dw_block *block) {
     const ei_window *w = &block->args->window;
     const size_t taps = taps_of(block);
     block->places = 0;
+    block->nearby = w->kernel_h == 3 ? block->nearby : 0;
     for (int32_t ky = 0; ky < w->kernel_h; ky++) {
         for (int32_t kx = 0; kx < w->kernel_w; kx++) {
             const size_t offset = (size_t)kx * (size_t)w->dilation_w * block->width;
@@ -78,9 +79,57 @@ EI_ALWAYS_INLINE void add_wide(dw_sums *acc, int16x8_t low, int16x8_t high) {
     acc->of[3] = vaddw_s16(acc->of[3], vget_high_s16(high));
 }
 
+/// Two taps of a unit.
+EI_ALWAYS_INLINE void add_pair(dw_sums *acc, int8x16_t xa, int8x16_t xb, int8x16_t wa,
+                               int8x16_t wb) {
+    int16x8_t low = vmull_s8(vget_low_s8(xa), vget_low_s8(wa));
+    int16x8_t high = vmull_s8(vget_high_s8(xa), vget_high_s8(wa));
+    low = vmlal_s8(low, vget_low_s8(xb), vget_low_s8(wb));
+    high = vmlal_s8(high, vget_high_s8(xb), vget_high_s8(wb));
+    add_wide(acc, low, high);
+}
+
+EI_ALWAYS_INLINE void add_single(dw_sums *acc, int8x16_t x, int8x16_t w) {
+    add_wide(acc, vmull_s8(vget_low_s8(x), vget_low_s8(w)),
+             vmull_s8(vget_high_s8(x), vget_high_s8(w)));
+}
+
+/// The nine taps of 3x3 kernels whose columns lie side by side: a column of the image is at a constant
+/// distance from the unit, and loaded once for all units that read it.
+EI_ALWAYS_INLINE void add_nine(dw_sums *acc, const int8_t *const *values, const int8_t *w, size_t x,
+                               const int STRIDE, const int COUNT) {
+    const int8_t *row[3] = {values[0] + x, values[3] + x, values[6] + x};
+    EI_UNROLL
+    for (int tap = 0; tap < 8; tap += 2) {
+        const int8x16_t wa = vld1q_s8(w + tap * UNIT), wb = vld1q_s8(w + (tap + 1) * UNIT);
+        const int8_t *a = row[tap / 3] + tap % 3 * UNIT;
+        const int8_t *b = row[(tap + 1) / 3] + (tap + 1) % 3 * UNIT;
+        EI_UNROLL
+        for (int u = 0; u < COUNT; u++) {
+            const int at = u * STRIDE * UNIT;
+            add_pair(&acc[u], vld1q_s8(a + at), vld1q_s8(b + at), wa, wb);
+        }
+    }
+    const int8x16_t wa = vld1q_s8(w + 8 * UNIT);
+    EI_UNROLL
+    for (int u = 0; u < COUNT; u++) {
+        add_single(&acc[u], vld1q_s8(row[2] + (2 + u * STRIDE) * UNIT), wa);
+    }
+}
+
 EI_ALWAYS_INLINE void add_products(const dw_block *block, dw_sums *acc, const int8_t *const *values,
                                    const int8_t *w, size_t x, size_t x_step, const int COUNT) {
     size_t left = block->places;
+    if (block->nearby != 0) {
+        if (block->nearby == 2 && COUNT > 1) {
+            add_nine(acc, values, w, x, 2, COUNT);
+        } else {
+            add_nine(acc, values, w, x, 1, COUNT);
+        }
+        values += 9;
+        w += 9 * UNIT;
+        left -= 9; // of pairs of -128
+    }
     for (; left >= 2; left -= 2) {
         const int8x16_t wa = vld1q_s8(w), wb = vld1q_s8(w + UNIT);
         const int8_t *a = values[0], *b = values[1];
@@ -89,12 +138,7 @@ EI_ALWAYS_INLINE void add_products(const dw_block *block, dw_sums *acc, const in
         EI_UNROLL
         for (int u = 0; u < COUNT; u++) {
             const size_t at = x + (size_t)u * x_step;
-            const int8x16_t xa = vld1q_s8(a + at), xb = vld1q_s8(b + at);
-            int16x8_t low = vmull_s8(vget_low_s8(xa), vget_low_s8(wa));
-            int16x8_t high = vmull_s8(vget_high_s8(xa), vget_high_s8(wa));
-            low = vmlal_s8(low, vget_low_s8(xb), vget_low_s8(wb));
-            high = vmlal_s8(high, vget_high_s8(xb), vget_high_s8(wb));
-            add_wide(&acc[u], low, high);
+            add_pair(&acc[u], vld1q_s8(a + at), vld1q_s8(b + at), wa, wb);
         }
     }
     if (left > 0) {
@@ -102,9 +146,7 @@ EI_ALWAYS_INLINE void add_products(const dw_block *block, dw_sums *acc, const in
         const int8_t *a = values[0];
         EI_UNROLL
         for (int u = 0; u < COUNT; u++) {
-            const int8x16_t xa = vld1q_s8(a + x + (size_t)u * x_step);
-            add_wide(&acc[u], vmull_s8(vget_low_s8(xa), vget_low_s8(wa)),
-                     vmull_s8(vget_high_s8(xa), vget_high_s8(wa)));
+            add_single(&acc[u], vld1q_s8(a + x + (size_t)u * x_step), wa);
         }
     }
 }

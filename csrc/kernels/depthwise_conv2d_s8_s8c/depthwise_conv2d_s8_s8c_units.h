@@ -65,6 +65,7 @@ typedef struct dw_block {
     size_t shift_bytes; // of weights, for each row that they are moved down
     size_t places;
     dw_place at[MAX_TAPS];
+    int32_t nearby; // the stride, 1 or 2, of kernels of three columns side by side; else 0
     // The buffer's:
     int64_t slots;          // rows that it holds
     int32_t keep;           // row r lies in slot r % slots; if not, in that of its line
@@ -136,6 +137,17 @@ static void spread_pixel(const dw_block *block, int8_t *to, const int8_t *pixel)
     }
 }
 
+/// A few bytes: no call.
+EI_ALWAYS_INLINE void fill(int8_t *to, int8x16_t value, size_t bytes) {
+    size_t i = 0;
+    for (; i + UNIT <= bytes; i += UNIT) {
+        vst1q_s8(to + i, value);
+    }
+    for (; i < bytes; i++) {
+        vst1q_lane_s8(to + i, value, 0);
+    }
+}
+
 /// The columns of a row that a run reads.
 static void copy_row(const dw_block *block, int8_t *to, const int8_t *row) {
     const size_t width = block->width;
@@ -143,9 +155,9 @@ static void copy_row(const dw_block *block, int8_t *to, const int8_t *row) {
     const size_t inside = block->inside;
     const size_t right = block->x_columns - block->left - inside;
     if (block->left + right > 0) {
-        const int8_t zero = block->args->zero[0];
-        memset(to, zero, block->left * width);
-        memset(to + (block->left + inside) * width, zero, right * width);
+        const int8x16_t zeros = vdupq_n_s8(block->args->zero[0]);
+        fill(to, zeros, block->left * width);
+        fill(to + (block->left + inside) * width, zeros, right * width);
     }
     to += block->left * width;
     const int8_t *x = row + block->from;
@@ -158,8 +170,17 @@ static void copy_row(const dw_block *block, int8_t *to, const int8_t *row) {
             spread_pixel(block, to + i * UNIT, x + i * step);
         }
     } else if (block->count == UNIT) {
-        for (size_t i = 0; i < inside; i++) {
-            vst1q_s8(to + i * UNIT, vld1q_s8(x + i * step));
+        size_t i = 0;
+        for (; i + 4 <= inside; i += 4, x += 4 * step) {
+            const int8x16_t a = vld1q_s8(x), b = vld1q_s8(x + step);
+            const int8x16_t c = vld1q_s8(x + 2 * step), d = vld1q_s8(x + 3 * step);
+            vst1q_s8(to + i * UNIT, a);
+            vst1q_s8(to + (i + 1) * UNIT, b);
+            vst1q_s8(to + (i + 2) * UNIT, c);
+            vst1q_s8(to + (i + 3) * UNIT, d);
+        }
+        for (; i < inside; i++, x += step) {
+            vst1q_s8(to + i * UNIT, vld1q_s8(x));
         }
     } else {
         for (size_t i = 0; i < inside; i++) {
@@ -233,9 +254,17 @@ static void multiply_row(const dw_block *block, const int8_t *const *values, int
     for (size_t phase = 0; phase < phases; phase++) {
         size_t unit = phase;
         if (count == UNIT) {
-            for (; unit + (UNITS - 1) * phases < units; unit += UNITS * phases) {
+            // Where three are left over, one is computed a second time with them.
+            const size_t short_by = phases == 1 && units >= UNITS && units % UNITS == UNITS - 1;
+            while (unit + (UNITS - 1 - short_by) * phases < units) {
+                const size_t at = short_by && unit + UNITS > units ? units - UNITS : unit;
+                multiply_units(block, values, phase, at * x_step, phases * x_step, y + at * y_step,
+                               phases * y_step, UNIT, UNITS);
+                unit = at + UNITS * phases;
+            }
+            for (; unit + phases < units; unit += 2 * phases) {
                 multiply_units(block, values, phase, unit * x_step, phases * x_step,
-                               y + unit * y_step, phases * y_step, UNIT, UNITS);
+                               y + unit * y_step, phases * y_step, UNIT, 2);
             }
         }
         for (; unit * UNIT < bytes; unit += phases) {
@@ -363,6 +392,8 @@ static void convolve(const ei_depthwise_conv2d_s8_s8c_args *args, uint32_t begin
             ei_depthwise_conv2d_s8_s8c_scalar(args, begin, end);
             return;
         }
+        const int narrow = w->kernel_w == 3 && w->dilation_w == 1 && w->stride_w <= 2;
+        block.nearby = narrow && !block.flat ? w->stride_w : 0;
         prepare(&block);
         for (int32_t ox = 0; ox < w->out_w; ox += block.columns) {
             const int32_t rest = w->out_w - ox;

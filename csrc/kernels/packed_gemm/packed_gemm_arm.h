@@ -1,6 +1,6 @@
 /// What the products of the ARM tiers share: the walk over tiles, and what happens to their sums. A
 /// tier's file includes this with EI_TILE_PIXELS defined, the pixels of its largest tile, and
-/// EI_TILE_LEAST, those of its smallest, half of it or less; and defines add_up().
+/// EI_TILE_LEAST, those of its smallest, half of it or less; and defines begin_channels() and add_up().
 ///
 /// Patches hold the int8 values as they are: the instructions multiply signed by signed.
 #ifndef EI_KERNELS_PACKED_GEMM_ARM_H
@@ -25,15 +25,19 @@ typedef struct ei_gemm_tile {
     const int8_t *weights;
     const int32_t *bias;
     const float *multiplier;
-    const int32_t *pixel_bias; // or NULL
-    size_t offset;             // bytes from the first pixel to this tile's, in a patch
-    int8_t *y;                 // room for 16 channels of each pixel
+    const int32_t *pixel_bias;                        // or NULL
+    _Alignas(16) int32_t start[2 * EI_TILE_CHANNELS]; // begin_channels()'s
+    size_t offset; // bytes from the first pixel to this tile's, in a patch
+    int8_t *y;     // room for 16 channels of each pixel
     size_t y_step;
     ei_requant_neon requant;
 } ei_gemm_tile;
 
 // Addresses that a compiler knows to be a step apart it computes from each other, again and again.
 #define HIDE(address) __asm__("" : "+r"(address))
+
+/// Before the tiles of 16 channels: brings their bias into the form that sums begin with.
+EI_ALWAYS_INLINE void begin_channels(ei_gemm_tile *tile);
 
 /// Bias and products of MR pixels, a constant, and 16 channels: acc[m][c] are channels 4c to 4c + 3.
 EI_ALWAYS_INLINE void add_up(int32x4_t acc[PIXELS][QUADS], const ei_gemm_tile *tile, const int MR);
@@ -127,6 +131,7 @@ static void multiply(const ei_packed_gemm_args *args) {
         const size_t channels = args->channels - first;
         const int whole = channels >= EI_TILE_CHANNELS;
         int8_t *y = args->y + first;
+        begin_channels(&tile);
         tile.offset = 0;
         tile.pixel_bias = args->pixel_bias;
         tile.y_step = whole ? args->y_step : EI_TILE_CHANNELS;

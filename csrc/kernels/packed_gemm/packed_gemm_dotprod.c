@@ -18,14 +18,19 @@
     __asm__("sdot %0.4s, %1.16b, %2.4b[" #g "]" : "+w"(acc) : "w"(w), "w"(x))
 #endif
 
+EI_ALWAYS_INLINE void begin_channels(ei_gemm_tile *tile) {
+    (void)tile; // sums begin with the bias as it is
+}
+
 EI_ALWAYS_INLINE void add_up(int32x4_t acc[PIXELS][QUADS], const ei_gemm_tile *tile, const int MR) {
+    const int32_t *start = tile->bias;
     EI_UNROLL
-    for (int c = 0; c < QUADS; c++) {
-        const int32x4_t bias = vld1q_s32(tile->bias + 4 * c);
+    for (int m = 0; m < MR; m++) {
         EI_UNROLL
-        for (int m = 0; m < MR; m++) {
-            acc[m][c] = bias;
+        for (int c = 0; c < QUADS; c++) {
+            acc[m][c] = vld1q_s32(start + 4 * c);
         }
+        HIDE(start); // two registers are loaded at a time, but copied one by one
     }
     const ei_packed_gemm_args *args = tile->args;
     const size_t step = args->pixel_step;
@@ -45,6 +50,7 @@ EI_ALWAYS_INLINE void add_up(int32x4_t acc[PIXELS][QUADS], const ei_gemm_tile *t
             for (int m = 0; m < MR; m++) {
                 four[m] = vld1q_s8(x[m]);
                 x[m] += 4 * EI_TILE_K;
+                HIDE(x[m]); // so that each is moved on by its load
             }
 #define ADD_GROUP(g)                                                                               \
     EI_UNROLL                                                                                      \
@@ -61,6 +67,7 @@ EI_ALWAYS_INLINE void add_up(int32x4_t acc[PIXELS][QUADS], const ei_gemm_tile *t
             ADD_GROUP(3)
 #undef ADD_GROUP
             w += 4 * EI_TILE_BYTES;
+            HIDE(w);
         }
         for (; group > 0; group--) {
             int8x8_t one[PIXELS];

@@ -63,23 +63,40 @@ EI_ALWAYS_INLINE void add_step(int32x4_t sum[PAIRS][2 * QUADS], const int8x16_t 
     }
 }
 
+/// Eight values of two pixels; the second by a load into half a register, which takes no other one.
+EI_ALWAYS_INLINE int8x16_t load_eights(const int8_t *a, const int8_t *b) {
+    const int64_t *low = (const int64_t *)(const void *)a, *high = (const int64_t *)(const void *)b;
+    const int64x2_t first = vcombine_s64(vld1_s64(low), vdup_n_s64(0));
+    return vreinterpretq_s8_s64(vld1q_lane_s64(high, first, 1));
+}
+
 EI_ALWAYS_INLINE int8x8_t load_four(const int8_t *x) {
     uint32_t four;
     memcpy(&four, x, sizeof four);
     return vcreate_s8(four);
 }
 
+/// Two channels' bias, twice, for two pixels.
+EI_ALWAYS_INLINE void begin_channels(ei_gemm_tile *tile) {
+    EI_UNROLL
+    for (int j = 0; j < 2 * QUADS; j++) {
+        const int32x2_t bias = vld1_s32(tile->bias + 2 * j);
+        vst1q_s32(tile->start + 4 * j, vcombine_s32(bias, bias));
+    }
+}
+
 EI_ALWAYS_INLINE void add_up(int32x4_t acc[PIXELS][QUADS], const ei_gemm_tile *tile, const int MR) {
     const ei_packed_gemm_args *args = tile->args;
     const int8_t *w = tile->weights;
     int32x4_t sum[PAIRS][2 * QUADS];
+    const int32_t *start = tile->start;
     EI_UNROLL
-    for (int j = 0; j < 2 * QUADS; j++) {
-        const int32x2_t bias = vld1_s32(tile->bias + 2 * j);
+    for (int i = 0; i < (MR + 1) / 2; i++) {
         EI_UNROLL
-        for (int i = 0; i < (MR + 1) / 2; i++) {
-            sum[i][j] = vcombine_s32(bias, bias);
+        for (int j = 0; j < 2 * QUADS; j++) {
+            sum[i][j] = vld1q_s32(start + 4 * j);
         }
+        HIDE(start); // two registers are loaded at a time, but copied one by one
     }
     for (size_t s = 0; s < args->segment_count; s++) {
         const int8_t *x[PIXELS];
@@ -94,12 +111,15 @@ EI_ALWAYS_INLINE void add_up(int32x4_t acc[PIXELS][QUADS], const ei_gemm_tile *t
             int8x16_t two[PAIRS];
             EI_UNROLL
             for (int i = 0; i < (MR + 1) / 2; i++) {
-                two[i] = vcombine_s8(vld1_s8(x[2 * i]), vld1_s8(x[2 * i + 1]));
+                two[i] = load_eights(x[2 * i], x[2 * i + 1]);
                 x[2 * i] += 2 * EI_TILE_K;
                 x[2 * i + 1] += 2 * EI_TILE_K;
+                HIDE(x[2 * i]); // so that each is moved on by its load
+                HIDE(x[2 * i + 1]);
             }
             add_step(sum, two, w, MR);
             w += STEP_BYTES;
+            HIDE(w);
         }
         if (group > 0) {
             int8x16_t two[PAIRS];

@@ -97,33 +97,36 @@ EI_ALWAYS_INLINE void add_groups(int32x4_t sum[PIXELS][2 * QUADS], const int8_t 
 // instructions between those that depend on each other, and loads side by side. A step is two groups
 // and eight channels, of two pixels; sums of the second four channels are left to the next step.
 
+// The weights of a step: the last eight channels first, so that the load of the others can move on.
+#define LOAD_LAST                                                                                  \
+    "ldp %q[n3], %q[b0], [%[from], 32]\n\t"                                                        \
+    "ldp %q[a1], %q[b1], [%[from], 96]\n\t"
+#define LOAD_FIRST                                                                                 \
+    "ldp %q[a1], %q[b1], [%[from], 64]\n\t"                                                        \
+    "ldp %q[n3], %q[b0], [%[from]], 128\n\t"
+
 /// Loads a step's weights, adds the products `p` that the last one left, and begins new ones: `n` of
 /// the first four channels, `p` of the others.
-#define BEGIN_STEP(n, p, sum, quad, x, w, at)                                                      \
+#define BEGIN_STEP(load, n, p, sum, quad, x, w, at)                                                \
     __asm__ volatile(                                                                              \
-        "ldr %q[n3], [%[from], %[o0]]\n\t"                                                         \
-        "ldr %q[b0], [%[from], %[o0] + 16]\n\t"                                                    \
-        "ldr %q[a1], [%[from], %[o0] + 64]\n\t"                                                    \
-        "ldr %q[b1], [%[from], %[o0] + 80]\n\t"                                                    \
-        "sadalp %[s0].4s, %[p0].8h\n\t"                                                            \
-        "sadalp %[s1].4s, %[p1].8h\n\t"                                                            \
-        "sadalp %[s2].4s, %[p2].8h\n\t"                                                            \
-        "sadalp %[s3].4s, %[p3].8h\n\t"                                                            \
-        "smull %[n0].8h, %[n3].8b, %[x0].8b\n\t"                                                   \
-        "smull2 %[n1].8h, %[n3].16b, %[x0].16b\n\t"                                                \
-        "smull %[n2].8h, %[n3].8b, %[x1].8b\n\t"                                                   \
-        "smull2 %[n3].8h, %[n3].16b, %[x1].16b\n\t"                                                \
-        "smull %[p0].8h, %[b0].8b, %[x0].8b\n\t"                                                   \
-        "smull2 %[p1].8h, %[b0].16b, %[x0].16b\n\t"                                                \
-        "smull %[p2].8h, %[b0].8b, %[x1].8b\n\t"                                                   \
-        "smull2 %[p3].8h, %[b0].16b, %[x1].16b"                                                    \
+        load "sadalp %[s0].4s, %[p0].8h\n\t"                                                       \
+             "sadalp %[s1].4s, %[p1].8h\n\t"                                                       \
+             "sadalp %[s2].4s, %[p2].8h\n\t"                                                       \
+             "sadalp %[s3].4s, %[p3].8h\n\t"                                                       \
+             "smull %[n0].8h, %[n3].8b, %[x0].8b\n\t"                                              \
+             "smull2 %[n1].8h, %[n3].16b, %[x0].16b\n\t"                                           \
+             "smull %[n2].8h, %[n3].8b, %[x1].8b\n\t"                                              \
+             "smull2 %[n3].8h, %[n3].16b, %[x1].16b\n\t"                                           \
+             "smull %[p0].8h, %[b0].8b, %[x0].8b\n\t"                                              \
+             "smull2 %[p1].8h, %[b0].16b, %[x0].16b\n\t"                                           \
+             "smull %[p2].8h, %[b0].8b, %[x1].8b\n\t"                                              \
+             "smull2 %[p3].8h, %[b0].16b, %[x1].16b"                                               \
         : [n0] "=&w"((n)[0]), [n1] "=&w"((n)[1]), [n2] "=&w"((n)[2]), [n3] "=&w"((n)[3]),          \
           [p0] "+w"((p)[0]), [p1] "+w"((p)[1]), [p2] "+w"((p)[2]), [p3] "+w"((p)[3]),              \
           [s0] "+w"((sum)[0][2 * (quad)]), [s1] "+w"((sum)[0][2 * (quad) + 1]),                    \
           [s2] "+w"((sum)[1][2 * (quad)]), [s3] "+w"((sum)[1][2 * (quad) + 1]),                    \
-          [b0] "=&w"((w)[0]), [a1] "=&w"((w)[1]), [b1] "=&w"((w)[2])                               \
-        : [x0] "w"((x)[0].val[0]), [x1] "w"((x)[1].val[0]), [from] "r"(at),                        \
-          [o0] "i"(32 * ((quad) == 1))                                                             \
+          [b0] "=&w"((w)[0]), [a1] "=&w"((w)[1]), [b1] "=&w"((w)[2]), [from] "+r"(at)              \
+        : [x0] "w"((x)[0].val[0]), [x1] "w"((x)[1].val[0])                                         \
         : "memory")
 
 /// The products of the second group, and the sums of the first four channels.
@@ -164,15 +167,14 @@ EI_ALWAYS_INLINE const int8_t *add_in_order(int32x4_t sum[PIXELS][2 * QUADS],
             two[m] = vld2q_dup_s32((const int32_t *)(const void *)x[m]);
             x[m] += 2 * EI_TILE_K;
         }
-        BEGIN_STEP(n, p, sum, 3, two, weights, w);
-        END_STEP(n, p, sum, 0, two, weights);
-        BEGIN_STEP(n, p, sum, 1, two, weights, w);
+        BEGIN_STEP(LOAD_LAST, n, p, sum, 1, two, weights, w);
         END_STEP(n, p, sum, 2, two, weights);
-        w += 2 * EI_TILE_BYTES;
+        BEGIN_STEP(LOAD_FIRST, n, p, sum, 3, two, weights, w);
+        END_STEP(n, p, sum, 0, two, weights);
     }
     EI_UNROLL
     for (int i = 0; i < 2 * PIXELS; i++) {
-        int32x4_t *last = &sum[i / 2][2 * QUADS - 2 + i % 2];
+        int32x4_t *last = &sum[i / 2][2 + i % 2]; // of the second four channels
         *last = vpadalq_s16(*last, p[i]);
     }
     return w;
@@ -180,19 +182,29 @@ EI_ALWAYS_INLINE const int8_t *add_in_order(int32x4_t sum[PIXELS][2 * QUADS],
 
 #endif
 
-EI_ALWAYS_INLINE void add_up(int32x4_t acc[PIXELS][QUADS], const ei_gemm_tile *tile, const int MR) {
-    const ei_packed_gemm_args *args = tile->args;
-    const int8_t *w = tile->weights;
-    int32x4_t sum[PIXELS][2 * QUADS];
+/// A channel's bias is in one of its two sums.
+EI_ALWAYS_INLINE void begin_channels(ei_gemm_tile *tile) {
     const int32x4_t zero = vdupq_n_s32(0);
     EI_UNROLL
     for (int c = 0; c < QUADS; c++) {
         const int32x4x2_t bias = vzipq_s32(vld1q_s32(tile->bias + 4 * c), zero);
+        vst1q_s32(tile->start + 8 * c, bias.val[0]);
+        vst1q_s32(tile->start + 8 * c + 4, bias.val[1]);
+    }
+}
+
+EI_ALWAYS_INLINE void add_up(int32x4_t acc[PIXELS][QUADS], const ei_gemm_tile *tile, const int MR) {
+    const ei_packed_gemm_args *args = tile->args;
+    const int8_t *w = tile->weights;
+    int32x4_t sum[PIXELS][2 * QUADS];
+    const int32_t *start = tile->start;
+    EI_UNROLL
+    for (int m = 0; m < MR; m++) {
         EI_UNROLL
-        for (int m = 0; m < MR; m++) {
-            sum[m][2 * c] = bias.val[0];
-            sum[m][2 * c + 1] = bias.val[1];
+        for (int j = 0; j < 2 * QUADS; j++) {
+            sum[m][j] = vld1q_s32(start + 4 * j);
         }
+        HIDE(start); // two registers are loaded at a time, but copied one by one
     }
     for (size_t s = 0; s < args->segment_count; s++) {
         const int8_t *x[PIXELS];
