@@ -64,7 +64,7 @@ def test_lp_pool(p: int, image: tuple[int, ...], padded: bool) -> None:
 
 # --- Einsum
 
-EQUATIONS = {
+EQUATIONS: dict[str, list[tuple[int, ...]]] = {
     "ij->ji": [(2, 3)],
     "ij->i": [(2, 3)],
     "ij->": [(2, 3)],
@@ -105,7 +105,7 @@ def test_einsum_of_three_is_refused() -> None:
 
 @pytest.mark.parametrize("axis", [None, 0, -1])
 def test_compress(axis: int | None) -> None:
-    x, condition = floats(3, 4), np.array([True, False, True])
+    x, condition = floats(3, 4), np.asarray([True, False, True])
     check_node("Compress", [x, condition], attrs={} if axis is None else {"axis": axis})
 
 
@@ -118,7 +118,7 @@ def test_compress_to_nothing_is_refused() -> None:
 @pytest.mark.parametrize("dtype", [F, np.int32])
 @pytest.mark.parametrize("pads", [[0, 1, 2, 0, 3, 1], [0, 7, 0, 0, 0, 9], [0, -1, 2, 0, 1, -1]])
 def test_pad_by_wrapping(dtype: type, pads: list[int]) -> None:
-    x = np.arange(24).reshape(2, 3, 4).astype(dtype)
+    x: np.ndarray = np.arange(24).reshape(2, 3, 4).astype(dtype)
     check_node("Pad", [x, np.array(pads, np.int64)], attrs={"mode": "wrap"})
 
 
@@ -154,12 +154,12 @@ def test_dynamic_quantize_linear(x: np.ndarray) -> None:
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8])
 def test_integer_products_are_exact(k: int, dtype: type) -> None:
     """Sums beyond 2^24 too: extremes only, whose products all add up."""
-    a = np.full((2, k), 255, np.uint8)
-    b = np.full((k, 3), 255 if dtype is np.uint8 else -128, dtype)
+    a: np.ndarray = np.full((2, k), 255, np.uint8)
+    b: np.ndarray = np.full((k, 3), 255 if dtype is np.uint8 else -128, dtype)
     b[::7] = 1
     for za, zb in ((0, 0), (3, 5)):
         # Not held against onnxruntime, which saturates uint8 by int8 on CPUs without VNNI.
-        points = [np.array(za, np.uint8), np.array(zb, dtype)]
+        points: list[np.ndarray] = [np.array(za, np.uint8), np.array(zb, dtype)]
         model, inputs = node_model("MatMulInteger", [a, b, *points], given=(0, 1))
         with edgeinfer.load(convert(model, name="model").data) as loaded:
             y = loaded.run({"x0": inputs[0], "x1": inputs[1]})
@@ -172,7 +172,7 @@ def test_conv_integer(groups: int) -> None:
     rng = np.random.default_rng(3)
     x = rng.integers(0, 256, (1, 4, 5, 5)).astype(np.uint8)
     w = rng.integers(0, 256, (6, 4 // groups, 3, 3)).astype(np.uint8)
-    points = [np.array(7, np.uint8), np.array(120, np.uint8)]
+    points: list[np.ndarray] = [np.array(7, np.uint8), np.array(120, np.uint8)]
     attrs = {"group": groups, "pads": [1, 0, 1, 2], "strides": [2, 1]}
     check_node("ConvInteger", [x, w, *points], attrs=attrs)
 

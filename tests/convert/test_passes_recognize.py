@@ -331,7 +331,7 @@ def test_transposed_keys_are_moved_by_rows() -> None:
     b = GraphBuilder()
     q, k = b.input((2, 3, 5, 4), None), b.input((2, 6, 3, 4), None)
     keys = b.transpose(k, (0, 2, 3, 1))
-    attrs = {"transpose_a": False, "transpose_b": False}
+    attrs: dict[str, Any] = {"transpose_a": False, "transpose_b": False}
     y = b.node("batch_matmul", [q, keys], (2, 3, 5, 6), None, **attrs)
     rng = np.random.default_rng(2)
     inputs = [rng.normal(size=t.shape).astype(F) for t in (q, k)]
@@ -344,7 +344,7 @@ def test_transposed_keys_that_others_read_stay() -> None:
     b = GraphBuilder()
     q, k = b.input((2, 3, 5, 4), None), b.input((2, 6, 3, 4), None)
     keys = b.transpose(k, (0, 2, 3, 1))
-    attrs = {"transpose_a": False, "transpose_b": False}
+    attrs: dict[str, Any] = {"transpose_a": False, "transpose_b": False}
     y = b.node("batch_matmul", [q, keys], (2, 3, 5, 6), None, **attrs)
     assert not canonicalize_products(b.build(y, b.node("abs", [keys], keys.shape, None)))
 

@@ -59,19 +59,13 @@ def instance_normalization(op: Operation) -> None:
 
 
 def group_normalization(op: Operation) -> None:
-    """Groups of channels by themselves; scale and bias per group before operator set 21."""
+    """Groups of channels by themselves; scale and bias per channel."""
     steps = Arithmetic(op)
     x = steps.floats(0)
     groups = op.integer("num_groups", 1)
     if groups < 1 or len(x.shape) < 2 or x.shape[1] % groups:
         raise Unsupported(f"{groups} groups of the channels of {list(x.shape)}")
     epsilon = op.number("epsilon", 1e-5)
-    if op.version < 21:
-        grouped = (x.shape[0], groups, prod(x.shape[1:]) // groups)
-        normal = _layer_norm(steps, steps.reshape(x, grouped), 2, epsilon)
-        y = _affine(op, steps, normal, (1, groups, 1))
-        steps.give(steps.reshape(y, x.shape))
-        return
     normal = _normalised_in_groups(steps, x, groups, epsilon)
     steps.give(_affine(op, steps, normal, _along(x, 1)))
 
