@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from edgeinfer.cli.arguments import finite_number, natural, positive_int
 from edgeinfer.cli.progress import Progress
 from edgeinfer.cli.quantization import add_preprocessing_arguments, preprocessing_of
-from edgeinfer.cli.text import decibels, format_table, print_json, printable
+from edgeinfer.cli.text import decibels, format_table, print_json, printable, shortened
 
 if TYPE_CHECKING:
     from edgeinfer.convert.compare import Comparison, Pair
@@ -124,8 +124,6 @@ def _tensor_data(tensor: Any) -> dict[str, Any]:
 
 
 def _print(comparison: Comparison, everything: bool) -> None:
-    from edgeinfer.convert.draw import short_name
-
     pairs = list(comparison.pairs)
     shown = pairs if everything or len(pairs) <= _ROWS else _around(comparison)
     rows = [_row(pair, comparison) for pair in shown]
@@ -148,7 +146,7 @@ def _print(comparison: Comparison, everything: bool) -> None:
     fall = comparison.largest_fall
     if fall is not None:
         print(
-            f"most is lost in {short_name(fall.reference.name)!r} ({fall.judged.operator}): "
+            f"most is lost in {shortened(fall.reference.name)!r} ({fall.judged.operator}): "
             f"{decibels(fall.fall, ' dB')}"
         )
     broken = comparison.first_broken
@@ -156,7 +154,7 @@ def _print(comparison: Comparison, everything: bool) -> None:
         print("every layer keeps to the limits")
     else:
         print(
-            f"goes wrong first in {short_name(broken.reference.name)!r} "
+            f"goes wrong first in {shortened(broken.reference.name)!r} "
             f"({broken.judged.operator}): {broken.broken}"
         )
 
@@ -172,14 +170,12 @@ def _around(comparison: Comparison) -> list[Pair]:
 
 
 def _row(pair: Pair, comparison: Comparison) -> tuple[str, ...]:
-    from edgeinfer.convert.draw import short_name
-
     agreement = pair.agreement
     mark = "!" if pair is comparison.first_broken else "x" if pair.broken else ""
     x, y = pair.reference, pair.judged
     return (
         mark,
-        short_name(x.name, 44),
+        shortened(x.name),
         printable(y.operator),
         x.dtype if x.dtype == y.dtype else f"{x.dtype} / {y.dtype}",
         decibels(agreement.sqnr),

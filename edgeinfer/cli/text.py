@@ -38,6 +38,17 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
+def shortened(name: str, width: int = 44) -> str:
+    """A tensor's name in a table: the first of several that TFLite joined, cut at its beginning.
+
+    Exporters put what differs at the end, and paths of one model begin alike.
+    """
+    first, joined, _ = printable(name).partition(";")
+    room = width - 2 * bool(joined)
+    shown = first if len(first) <= room else "…" + first[1 - room :]
+    return shown + (";…" if joined else "")
+
+
 def decibels(value: float | None, unit: str = "") -> str:
     """A ratio in decibels with one digit and the unit; "exact" where nothing differs."""
     if value is None:

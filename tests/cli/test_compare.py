@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from edgeinfer.cli import main
+from edgeinfer.cli.text import shortened
 from edgeinfer.convert import convert
 from tests.convert.float_networks import SAMPLES, small_network
 from tests.convert.test_compare_models import broken_network
+from tests.requirements import require_module
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +73,41 @@ def test_data_for_other_inputs_is_refused(
     arguments = [files["float.edge"], files["int8.edge"], "--data", str(data)]
     assert main(["compare", *arguments]) == 1
     assert "the model's inputs are ['input_1']" in capsys.readouterr().err
+
+
+def test_a_float_onnx_and_its_quantised_one_have_their_layers_in_common(
+    digits_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with np.load(digits_dir / "heldout.npz") as archive:
+        pixels = archive["images"]
+    np.savez(tmp_path / "digits.npz", image=pixels.reshape(-1, 1, 8, 8))
+    models = [str(digits_dir / f"digits_{kind}.onnx") for kind in ("float", "int8")]
+    arguments = [*models, "--data", str(tmp_path / "digits.npz"), "--samples", "8", "--json"]
+    assert main(["compare", *arguments, "--scale", str(1 / 16)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    pairs = {(x["first"]["operator"], x["second"]["dtype"]) for x in found["layers"]}
+    assert {("Conv", "int8"), ("Add", "int8"), ("MaxPool", "int8")} <= pairs
+    assert len(found["layers"]) == 12 and found["samples"] == 8
+    assert main(["compare", *arguments]) == 1  # not scaled, which the INT8 model cannot take
+    assert json.loads(capsys.readouterr().out)["first_broken"].startswith("/stem/")
+
+
+def test_float_and_int8_tflite_on_stored_integers(
+    models_dir: Path, data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    require_module("tflite")
+    with np.load(data_dir / "kws01_1000.npz") as archive:
+        np.savez(tmp_path / "kws.npz", x=archive["inputs"][:8])
+    models = [str(models_dir / f"kws_{kind}.tflite") for kind in ("fp32", "int8")]
+    assert main(["compare", *models, "--data", str(tmp_path / "kws.npz"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["unmatched"] == [0, 0] and len(found["layers"]) == 13
+    assert found["layers"][-1]["top1"] == 1.0
+
+
+def test_names_are_shortened_where_they_are_alike() -> None:
+    assert shortened("conv") == "conv"
+    assert shortened("relu;conv/bias;conv") == "relu;…"
+    assert shortened("/" + "block/" * 12 + "conv", 17) == "…block/block/conv"
+    assert len(shortened("x" * 90 + ";y", 44)) == 44
+    assert shortened("a\x1b[2Jb") == "a?[2Jb"

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from edgeinfer.cli.text import decibels, printable
-from edgeinfer.convert.draw import short_name
+from edgeinfer.cli.text import decibels, printable, shortened
 from edgeinfer.convert.quantize.report import LayerReport, QuantizationReport
 from edgeinfer.convert.quantize.report_charts import (
     COLOURS,
@@ -91,7 +90,7 @@ def _sentence(report: QuantizationReport) -> str:
 def _tiles(report: QuantizationReport) -> str:
     tiles = []
     for output in report.outputs[:4]:
-        name = escape(short_name(output.name))
+        name = escape(shortened(output.name))
         tiles.append(("SQNR of " + name, decibels(output.sqnr, " dB")))
         if output.top_one is not None:
             tiles.append(("top-1 agreement", f"{output.top_one:.2%}"))
@@ -108,7 +107,7 @@ def _drop(report: QuantizationReport) -> str:
     if report.drop is None:
         return ""
     rows = [
-        (_cell(short_name(layer["name"], 48)), layer["precision"], _cell(layer["reason"]))
+        (_cell(shortened(layer["name"], 60)), layer["precision"], _cell(layer["reason"]))
         for layer in report.drop["raised"]
     ]
     sentence = escape(drop_line(report))
@@ -156,7 +155,7 @@ def _layers(layers: Sequence[LayerReport]) -> str:
         rows.append(
             (
                 position.get(id(layer), ""),
-                f'<span title="{_cell(layer.name)}">{_cell(short_name(layer.name, 40))}</span>',
+                f'<span title="{_cell(layer.name)}">{_cell(shortened(layer.name))}</span>',
                 _cell(layer.source),
                 f"{dot}{layer.precision}",
                 decibels(layer.sqnr) if layer.sqnr is not None else "in a table",

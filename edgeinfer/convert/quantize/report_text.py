@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from edgeinfer.cli.text import decibels, format_table, printable
-from edgeinfer.convert.draw import short_name
+from edgeinfer.cli.text import decibels, format_table, printable, shortened
 from edgeinfer.convert.quantize.report import LayerReport, OutputReport, QuantizationReport
 
 ROWS = 8
@@ -69,7 +68,7 @@ def layer_table(layers: list[LayerReport]) -> str:
     """One row per layer."""
     rows = [
         (
-            short_name(layer.name, 40),
+            shortened(layer.name),
             layer.source,
             layer.precision,
             decibels(layer.sqnr),
@@ -100,7 +99,7 @@ def notes(report: QuantizationReport) -> list[str]:
         )
     saturated = [layer for layer in report.layers if (layer.saturated or 0) > MUCH_SATURATION]
     if saturated:
-        named = ", ".join(short_name(layer.name) for layer in saturated[:3])
+        named = ", ".join(shortened(layer.name) for layer in saturated[:3])
         more = f" and {len(saturated) - 3} more" if len(saturated) > 3 else ""
         found.append(
             f"note: more than {MUCH_SATURATION:.0%} of the values saturate in {named}{more}; "
