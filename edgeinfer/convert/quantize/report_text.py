@@ -47,7 +47,8 @@ def precision_line(report: QuantizationReport) -> str:
     reasons: dict[str, int] = {}
     for layer in report.layers:
         if layer.precision == "float32" and layer.reason:
-            reasons[layer.reason] = reasons.get(layer.reason, 0) + 1
+            reason = layer.reason.partition(":")[0]  # what was measured differs by layer
+            reasons[reason] = reasons.get(reason, 0) + 1
     why = "; ".join(f"{printable(reason)} ({n})" for reason, n in reasons.items())
     return f"{listed}; float32: {why}" if why else listed
 
