@@ -188,8 +188,8 @@ def test_activations_per_channel(op: str, dtype: type) -> None:
     x = floats(2, 3, 4) * F(20)
     if op == "DequantizeLinear":
         x = np.random.default_rng(1).integers(0, 100, (2, 3, 4)).astype(dtype)
-    scale, points = np.array([0.1, 0.2, 0.5], F), np.array([1, 2, 3], dtype)
-    check_node(op, [x, scale, points], attrs={"axis": 1})
+    points: np.ndarray = np.array([1, 2, 3], dtype)
+    check_node(op, [x, np.array([0.1, 0.2, 0.5], F), points], attrs={"axis": 1})
 
 
 def test_a_dynamically_quantised_layer() -> None:

@@ -262,6 +262,43 @@ def test_a_norm_is_recognised_in_all_its_forms(
     assert (norm.inputs[1] is not None) == (scale is not None)
 
 
+def keras_norm(
+    x: Expression, has_scale: bool = True, axes: tuple[int, ...] = (2,)
+) -> tuple[Expression, Tensor]:
+    """x * inverse + (bias - mean * inverse), and the inverse."""
+    b, rows = x.builder, ROWS.shape[axes[0] :]
+    rng = np.random.default_rng(3)
+    m = mean(x, axes)
+    total = add_small(b, mean((x - m).unary("square"), axes), 1e-3)
+    inverse = b.node("rsqrt", [total.tensor], total.tensor.shape, None)
+    if has_scale:
+        g = b.constant(rng.uniform(0.5, 2, rows).astype(F))
+        shape = (*ROWS.shape[: axes[0]], *rows)
+        inverse = b.node("mul", [inverse, g], shape, None)
+    shift = b.node("mul", [m.tensor, inverse], inverse.shape, None)
+    beta = b.constant(rng.uniform(-1, 1, rows).astype(F))
+    rest = b.node("sub", [beta, shift], ROWS.shape, None)
+    scaled = b.node("mul", [x.tensor, inverse], ROWS.shape, None)
+    return Expression(b, b.node("add", [scaled, rest], ROWS.shape, None)), inverse
+
+
+@pytest.mark.parametrize("axes", [(2,), (1, 2)])
+@pytest.mark.parametrize("has_scale", [False, True])
+def test_a_norm_as_keras_writes_it(has_scale: bool, axes: tuple[int, ...]) -> None:
+    b = GraphBuilder()
+    y, _ = keras_norm(Expression(b, b.input(ROWS.shape, None)), has_scale, axes)
+    graph = check(b.build(y.tensor), [ROWS], recognize_norms, ["layer_norm"])
+    norm = graph.nodes[0]
+    assert norm.attrs == {"axis": axes[0], "epsilon": float(F(1e-3))}
+    assert (norm.inputs[1] is not None, norm.inputs[2] is not None) == (has_scale, True)
+
+
+def test_a_norm_as_keras_writes_it_stays_where_its_inverse_is_read() -> None:
+    b = GraphBuilder()
+    y, inverse = keras_norm(Expression(b, b.input(ROWS.shape, None)))
+    assert not recognize_norms(b.build(y.tensor, inverse))
+
+
 @pytest.mark.parametrize("axes", [(1,), (0, 1)])
 def test_a_norm_over_other_than_the_last_axes_stays(axes: tuple[int, ...]) -> None:
     b = GraphBuilder()

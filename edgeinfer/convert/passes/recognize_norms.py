@@ -8,6 +8,11 @@ over the last axes of x, all in float32. The square may be a product, the quotie
 reciprocal or with an inverse root. Scale and bias are constants of the shape of these axes, and may
 stand behind; either may be absent.
 
+Keras multiplies first, as batch normalisation does, which is the same:
+
+    inverse = scale / deviation
+    y = x * inverse + (bias - mean(x) * inverse)
+
 What is read elsewhere as well ends the pattern. The results differ from those of the single
 operators by rounding: statistics are summed as docs/internals/numerics.md says.
 """
@@ -29,7 +34,7 @@ def recognize_norms(graph: Graph) -> bool:
     found = _Patterns(graph)
     changed = False
     for node in graph.nodes:
-        changed = found.normalise(node) or changed
+        changed = found.normalise(node) or found.normalise_by_products(node) or changed
     for node in list(graph.nodes):
         while found.absorb_affine(node):
             changed = True
@@ -127,6 +132,80 @@ class _Patterns:
                 continue
             nodes = [*chain, addition, mean, square]
             return self._centred(value, axis, epsilon, nodes)
+        return None
+
+    # --- Keras's form
+
+    def normalise_by_products(self, node: Node) -> bool:
+        """Make one operator of x * inverse + (bias - mean * inverse)."""
+        if node.op != "add" or node.activation is not None or not _is_float(node.output):
+            return False
+        for place in (0, 1):
+            product = self._made_by(node.input(place), "mul")
+            rest = self._made_by(node.input(1 - place), "sub")
+            if product is None or rest is None:
+                continue
+            shift = self._made_by(rest.input(1), "mul")
+            if shift is None or not all(
+                self._is_inner(n.output, 1) for n in (product, rest, shift)
+            ):
+                continue
+            for side in (0, 1):
+                inverse, x = product.input(side), product.input(1 - side)
+                if inverse not in shift.inputs or not self._is_inner(inverse, 2):
+                    continue
+                mean = shift.input(1 if shift.input(0) is inverse else 0)
+                found = self._by_inverse(node, x, mean, inverse)
+                bias = None if found is None else _vector(rest.input(0), x.shape, found[0].axis)
+                if found is None or bias is None:
+                    continue
+                match, scale = found
+                absorb_names(node, (*match.nodes, product, rest, shift))
+                node.op, node.inputs = "layer_norm", [match.x, scale, bias]
+                node.attrs = {"axis": match.axis, "epsilon": match.epsilon}
+                return True
+        return False
+
+    def _by_inverse(
+        self, node: Node, x: Tensor, mean: Tensor, inverse: Tensor
+    ) -> tuple[_Match, Tensor | None] | None:
+        """`inverse` is a constant scale over the deviation of x around `mean`."""
+        chain: list[Node] = []
+        scale: Tensor | None = None
+        scaled = self._made_by(inverse, "mul")
+        root = inverse
+        if scaled is not None:
+            place = 0 if scaled.input(0).is_constant else 1
+            scale, root = scaled.input(place), scaled.input(1 - place)
+            if not self._is_inner(root, 1):
+                return None
+            chain.append(scaled)
+        inverted = self._made_by(root, "rsqrt")
+        difference = None
+        if inverted is not None and self._is_inner(inverted.input(0), 1):
+            variance = self._made_by(inverted.input(0), "add")
+            squares = None if variance is None else self._squares_in(variance)
+            difference = None if squares is None else self._made_by(squares.input(0), "sub")
+        if inverted is None or difference is None or difference.inputs != [x, mean]:
+            return None
+        match = self._of_variance(difference.output, inverted.input(0), [*chain, inverted])
+        averaged = self._made_by(mean, "mean")
+        if match is None or averaged is None or averaged.input(0) is not x:
+            return None
+        if _last_axes(averaged) != match.axis or not self._is_inner(mean, 2):
+            return None
+        vector = None if scale is None else _vector(scale, x.shape, match.axis)
+        if (scale is None) != (vector is None) or x.shape != node.output.shape:
+            return None
+        nodes = (*match.nodes, difference, averaged)
+        return _Match(x, match.axis, match.epsilon, True, nodes), vector
+
+    def _squares_in(self, addition: Node) -> Node | None:
+        """The squares whose mean is one of the operands of a sum."""
+        for tensor in addition.inputs:
+            mean = self._made_by(tensor, "mean")
+            if mean is not None:
+                return self._made_by(mean.input(0), "square", "mul", "pow")
         return None
 
     def _square_of(self, squares: Tensor, value: Tensor) -> Node | None:
