@@ -8,11 +8,14 @@ from typing import Any
 
 from edgeinfer.convert.model_file import FileTensor
 from edgeinfer.custom import CustomOp, find
-from edgeinfer.custom.operands import DTYPES, HEAD, decode_attributes, match_attributes
+from edgeinfer.custom.operands import DTYPES, HEAD, RECORD, decode_attributes, match_attributes
 from edgeinfer.engine_numba.node import ANY, Node, Run
 from edgeinfer.errors import CustomOperatorError, InputError, UnsupportedError
 
 _MOST_BYTES = 2**31 - 1
+_MOST_ATTRIBUTES = 64
+_TEXT = 3
+_KINDS = {1: 8, 2: 8, _TEXT: 1}  # int64, float64, text: bytes of a value
 _NUMBERS = {name: number for number, name in DTYPES.items()}
 
 
@@ -41,11 +44,11 @@ def custom(node: Node) -> Run:
     size = math.prod(node.present(0, "blob", "uint8").shape)
     described = _Described(node, tensors, node.constant(0, "blob", "uint8", size).tobytes())
     try:
-        name, _, _ = HEAD.unpack(described.read(0, HEAD.size))
+        name = _checked_name(described)
         stored = decode_attributes(described.read)
     except (ValueError, struct.error) as error:
         raise node.fail(f"blob: {error}") from error
-    operator = _registered(node, name.rstrip(b"\0").decode("ascii", "replace"))
+    operator = _registered(node, name)
     try:
         operator.require(described)
         attributes = match_attributes(operator.attributes, stored)
@@ -65,6 +68,34 @@ def custom(node: Node) -> Run:
             raise InputError(f"{node.where}: {operator.name!r}: {error!r}") from error
 
     return run
+
+
+def _checked_name(described: _Described) -> str:
+    """The operator's name; ValueError unless the blob is what csrc/ops/custom_blob.h describes."""
+    raw, count, reserved = HEAD.unpack(described.read(0, HEAD.size))
+    name = _padded(raw, "the operator's name")
+    if not all(0x21 <= c <= 0x7E for c in name):
+        raise ValueError("the operator's name must be printable ASCII without a space")
+    if count > _MOST_ATTRIBUTES or reserved != 0:
+        raise ValueError(f"{count} attributes, at most {_MOST_ATTRIBUTES}; reserved must be 0")
+    for i in range(count):
+        record = described.read(HEAD.size + i * RECORD.size, RECORD.size)
+        raw, kind, values, offset, reserved = RECORD.unpack(record)
+        _padded(raw, f"attribute {i}")
+        if kind not in _KINDS or reserved != 0 or offset % 8 != 0:
+            raise ValueError(f"attribute {i}: kind {kind}, offset {offset}, reserved {reserved}")
+        contents = described.read(offset, values * _KINDS[kind])
+        if kind == _TEXT and contents[-1:] != b"\0":
+            raise ValueError(f"attribute {i}: its text must end in a zero byte")
+    return name.decode("ascii")
+
+
+def _padded(raw: bytes, what: str) -> bytes:
+    """At least one character, and zeros behind them to the end, one or more."""
+    text = raw.rstrip(b"\0")
+    if not text or len(text) == len(raw) or b"\0" in text:
+        raise ValueError(f"{what} must have 1 to {len(raw) - 1} characters, padded with zeros")
+    return text
 
 
 def _registered(node: Node, name: str) -> CustomOp:

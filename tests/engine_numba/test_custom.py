@@ -11,9 +11,13 @@ import pytest
 import edgeinfer
 from edgeinfer.convert.lower.custom import encode_blob
 from edgeinfer.convert.program import Operation, Value
+from edgeinfer.convert.write import write_model
 from edgeinfer.custom import CustomOp, find
-from tests.builders.custom_op import file_of
+from tests.builders.custom_op import file_of, scale_operation
 from tests.engine_numba.engines import run_on_both
+from tests.kernels.run_operation import plan_whole
+from tests.ops import test_custom_contracts
+from tests.ops.changes import Change
 
 NAME = "WeighedSum"
 
@@ -81,6 +85,15 @@ def test_an_exception_ends_the_run(operator: CustomOp) -> None:
         with pytest.raises(edgeinfer.InputError, match="too large"):
             model.run(x)
         model.run(feed())
+
+
+@pytest.mark.parametrize(("change", "message"), test_custom_contracts.REFUSALS)
+def test_damaged_nodes_are_refused(change: Change, message: str) -> None:
+    """Before it is asked whether the operator is registered, which it is not."""
+    operation = scale_operation()
+    change(operation)
+    with pytest.raises(edgeinfer.ModelFileError):
+        edgeinfer.load(write_model([plan_whole(operation)], {}), engine="numba")
 
 
 def test_other_attributes_shapes_and_names_are_refused(operator: CustomOp) -> None:
