@@ -92,10 +92,12 @@ def test_bytes_that_nothing_wrote_are_refused() -> None:
         unplanned(file)
 
 
-@pytest.mark.parametrize("name", ["kws_int8", "resnet8_fp32", "vww_int8"])
+@pytest.mark.parametrize("name", ["kws_int8", "resnet8_fp32", "mobilenet_v2_int8"])
 def test_real_models_give_the_outputs_of_their_files(name: str, models_dir) -> None:
     data = convert(models_dir / f"{name}.tflite").data
     model = observe_model(data)
+    if name == "mobilenet_v2_int8":  # some of its tensors are never whole in the file's plan
+        assert any(t.ring_rows < t.rows for t in read_model(data).programs[0].tensors)
     rng = np.random.default_rng(0)
     feed = {
         tensor.name: (rng.integers(-128, 128, tensor.shape)).astype(tensor.dtype)

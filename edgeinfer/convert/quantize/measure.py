@@ -56,21 +56,24 @@ class Agreement:
         y = judged.reshape(-1).astype(np.float64, copy=False)
         if x.size != y.size:
             raise ValueError(f"{x.size} values against {y.size}")
-        finite = np.isfinite(x) & np.isfinite(y)
-        if not finite.all():
+        self.count += x.size
+        with np.errstate(invalid="ignore"):
+            error = x - y
+        noise = float(np.sum(error * error))
+        if not math.isfinite(noise):  # rare, so that it is not looked for in every element
+            finite = np.isfinite(x) & np.isfinite(y)
             equal = (x == y) | (np.isnan(x) & np.isnan(y))
             if not np.all(equal | finite):
                 self.noise = self.largest_error = math.inf
-            x, y = x[finite], y[finite]
-        self.count += reference.size
+            x, y, error = x[finite], y[finite], error[finite]
+            noise = float(np.sum(error * error))
         if not x.size:
             return
-        error = x - y
         self.signal += float(np.sum(x * x))
-        self.noise += float(np.sum(error * error))
+        self.noise += noise
         self.product += float(np.sum(x * y))
         self.energy += float(np.sum(y * y))
-        self.largest_error = max(self.largest_error, float(np.abs(error).max()))
+        self.largest_error = max(self.largest_error, float(error.max()), -float(error.min()))
         self.low = min(self.low, float(x.min()))
         self.high = max(self.high, float(x.max()))
 
