@@ -168,6 +168,7 @@ class Node:
     source: str = ""  # the source format's operator, e.g. CONV_2D or QLinearConv
     absorbed: tuple[str, ...] = ()  # names of source nodes that passes fused into this one
     float_reason: str = ""  # why quantisation left it in float32
+    int16_reason: str = ""  # why quantisation gave it int16 activations
 
     def input(self, index: int) -> Tensor:
         """Input `index`, which must be present."""

@@ -138,6 +138,8 @@ class _Explainer:
         tensors = [t for t in (*node.inputs, *node.outputs) if t is not None]
         if not any(t.quantization is not None and not t.is_constant for t in tensors):
             return PLAIN
+        if node.int16_reason and "int16" in dtypes:
+            return f"{self._quantized()}, on int16: {node.int16_reason}"
         return self._quantized()
 
     def float_node(self, node: Node) -> str:

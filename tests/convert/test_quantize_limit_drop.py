@@ -111,6 +111,10 @@ def test_coarse_activations_are_stored_as_int16(layer: int) -> None:
     assert report.drop["int8_drop"] > 0.1
     assert report.precisions == {"int16": 2, "int8": LAYERS - 2}
     assert all("INT8 here alone" in x.reason for x in report.layers if x.precision == "int16")
+    explained = [
+        reason for reason in converted.metadata["reasons"] if "on int16: max drop" in reason
+    ]
+    assert len(explained) == 2
 
 
 def test_strict_raises_to_int16_only() -> None:

@@ -110,6 +110,7 @@ def copied(graph: Graph) -> Graph:
             node.source,
             node.absorbed,
             node.float_reason,
+            node.int16_reason,
         )
         for node in graph.nodes
     ]

@@ -77,7 +77,7 @@ def quantize_graph(
     ranges: Mapping[str, Range],
     *,
     keep_float: Collection[str] | Mapping[str, str] = (),
-    int16: Collection[str] = (),
+    int16: Collection[str] | Mapping[str, str] = (),
     weights: Mapping[str, ChosenWeights] | None = None,
     io: IO = "float32",
 ) -> QuantizedGraph:
@@ -89,7 +89,8 @@ def quantize_graph(
     ranges : a range for every float32 activation, by name.
     keep_float : names of layers (`layer_name`) that compute in float32; a mapping gives the reason
         that reports show.
-    int16 : names of layers that compute on int16 activations (weights stay int8).
+    int16 : names of layers that compute on int16 activations (weights stay int8), or a mapping as
+        above.
     weights : integers and scales for layers that are not to be rounded to nearest.
     io : what graph inputs and outputs that are float32 become. With "float32" they stay, and the
         program converts; with "int8" they are the integers, with scale and zero point.
@@ -120,7 +121,7 @@ class _Quantizer:
     graph: Graph
     shared: SharedRanges
     keep_float: Collection[str] | Mapping[str, str]
-    int16: Collection[str]
+    int16: Collection[str] | Mapping[str, str]
     given_weights: Mapping[str, ChosenWeights]
     io: IO
     nodes: list[Node] = field(default_factory=list)
@@ -242,13 +243,14 @@ class _Quantizer:
             self._emit(node, inputs, precision)
         else:
             self._emit(node, self._operands(node, precision), precision)
+        if precision == "int16":
+            self.nodes[-1].int16_reason = reason
 
     def _precision(self, node: Node) -> tuple[Precision, str]:
-        """What the node computes at; the reason if that is float32."""
+        """What the node computes at; the reason if that is not int8."""
         name = layer_name(node)
         if name in self.keep_float:
-            given = self.keep_float
-            return "float32", given[name] if isinstance(given, Mapping) else "asked for"
+            return "float32", _asked(self.keep_float, name)
         reason = float_reason(node)
         if any(tensor in self.masked for tensor in [*node.inputs, *node.outputs]):
             reason = reason or "a mask of numbers below -1e4 goes through it"
@@ -257,7 +259,7 @@ class _Quantizer:
         if moves(node) and name not in self.int16:
             return self._followed(node), ""
         if name in self.int16 and node.op not in NOT_INT16:
-            return "int16", ""
+            return "int16", _asked(self.int16, name)
         return "int8", ""
 
     def _followed(self, node: Node) -> Precision:
@@ -329,6 +331,11 @@ class _Quantizer:
         self.weights[layer_name(node)] = chosen
         outputs = [self._result(node.output, precision)]
         self.nodes.append(_rewritten(node, inputs, outputs))
+
+
+def _asked(given: Collection[str] | Mapping[str, str], name: str) -> str:
+    """The reason that was given with a layer's name, or that it was."""
+    return given[name] if isinstance(given, Mapping) else "asked for"
 
 
 def _rewritten(node: Node, inputs: list[Tensor | None], outputs: list[Tensor]) -> Node:
