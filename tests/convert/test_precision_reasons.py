@@ -202,8 +202,7 @@ def test_what_quantisation_left_in_float_has_its_reason() -> None:
 
 def test_a_layer_kept_in_float_is_told_to_be_so() -> None:
     graph = float_graph()
-    names = [node.name for node in graph.nodes]
-    kept = {graph.nodes[0].output.name: "it is sensitive", names[0]: "it is sensitive"}
+    kept = {graph.nodes[0].output.name: "it is sensitive"}
     problems = strict_problems(graph, calibration=samples(), keep_float=kept)
     told = {operator: (reason, advice) for _, operator, reason, advice in problems}
     assert told["conv2d"][0] == "left in float32: it is sensitive"
