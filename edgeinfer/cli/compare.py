@@ -12,7 +12,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeinfer.cli.arguments import finite_number, natural, positive_int
+from edgeinfer.cli.arguments import add_shape_argument, finite_number, natural, positive_int
 from edgeinfer.cli.progress import Progress
 from edgeinfer.cli.quantization import add_preprocessing_arguments, preprocessing_of
 from edgeinfer.cli.text import decibels, format_table, print_json, printable, shortened
@@ -45,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=natural, default=0, help="which samples (default 0)")
     add_preprocessing_arguments(parser)
+    add_shape_argument(parser)
     parser.add_argument(
         "--min-sqnr",
         type=finite_number,
@@ -76,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
             max_samples=args.samples,
             seed=args.seed,
             preprocessing=preprocessing_of(args),
+            shapes=dict(args.shape),
             progress=progress.count,
         )
     if args.json:

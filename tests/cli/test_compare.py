@@ -92,6 +92,25 @@ def test_a_float_onnx_and_its_quantised_one_have_their_layers_in_common(
     assert json.loads(capsys.readouterr().out)["first_broken"].startswith("/stem/")
 
 
+def test_open_shapes_are_fixed_for_source_models(
+    digits_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    onnx = require_module("onnx")
+    model = onnx.load(digits_dir / "digits_float.onnx")
+    name = model.graph.input[0].name
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
+    model.graph.output[0].type.tensor_type.shape.dim[0].dim_param = "batch"
+    del model.graph.value_info[:]
+    onnx.save(model, tmp_path / "open.onnx")
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).random((4, 1, 8, 8), np.float32))
+    files = [str(tmp_path / "open.onnx"), str(digits_dir / "digits_float.onnx")]
+    arguments = ["compare", *files, "--data", str(tmp_path / "x.npy")]
+    assert main(arguments) == 3
+    capsys.readouterr()
+    assert main([*arguments, "--shape", f"{name}=1,1,8,8", "--max-error", "0"]) == 0
+    assert "without a partner" not in capsys.readouterr().out
+
+
 def test_float_and_int8_tflite_on_stored_integers(
     models_dir: Path, data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

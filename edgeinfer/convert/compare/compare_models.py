@@ -8,7 +8,7 @@ made from still agreed.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -116,6 +116,7 @@ def compare(
     max_samples: int = MAX_SAMPLES,
     seed: int = 0,
     preprocessing: Preprocessing | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Comparison:
     """Compare two models, or files, layer by layer.
@@ -128,6 +129,7 @@ def compare(
         input is quantised to their type.
     limits : `Limits()` when None.
     max_samples : of the data; `seed` chooses them.
+    shapes : of inputs that source models leave open, as `convert` takes them; for both models.
     progress : called with how far it has come.
 
     Raises
@@ -135,8 +137,8 @@ def compare(
     InputError
         The inputs of the models do not correspond, or the data does not fit them.
     """
-    a = first if isinstance(first, ObservedModel) else observe_model(first)
-    b = second if isinstance(second, ObservedModel) else observe_model(second)
+    a = first if isinstance(first, ObservedModel) else observe_model(first, shapes=shapes)
+    b = second if isinstance(second, ObservedModel) else observe_model(second, shapes=shapes)
     inputs = match_inputs(a, b)
     if inputs is None:
         raise InputError(

@@ -107,7 +107,11 @@ class ObservedModel:
         return _ProgramRunner(self._origin.program, self._values, names)
 
 
-def observe_model(source: ModelSource, name: str | None = None) -> ObservedModel:
+def observe_model(
+    source: ModelSource,
+    name: str | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+) -> ObservedModel:
     """Open a model to look into it.
 
     Parameters
@@ -115,6 +119,7 @@ def observe_model(source: ModelSource, name: str | None = None) -> ObservedModel
     source : path of an `.edge`, `.onnx` or `.tflite` file, its bytes, or a graph, which the passes
         rewrite.
     name : in messages; the file's name by default.
+    shapes : of inputs whose shapes a source model leaves open, as `convert` takes them.
 
     Raises
     ------
@@ -135,7 +140,8 @@ def observe_model(source: ModelSource, name: str | None = None) -> ObservedModel
     found = source_format(data, suffix)
     if found is None:
         return _of_file(read_model(data), called)
-    return _of_graph(read(found, data, called), called)
+    fixed = {key: tuple(map(int, shape)) for key, shape in (shapes or {}).items()}
+    return _of_graph(read(found, data, called, fixed), called)
 
 
 def _of_graph(graph: Graph, name: str) -> ObservedModel:
