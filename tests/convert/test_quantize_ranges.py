@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from edgeinfer.convert import convert
 from edgeinfer.convert.graph import Tensor
 from edgeinfer.convert.lower.quantized import dequantized, quantized
 from edgeinfer.convert.quantize.observe import BINS, Extremes, Histogram
@@ -16,6 +17,7 @@ from edgeinfer.convert.quantize.range_minmax import minmax_range
 from edgeinfer.convert.quantize.range_mse import mse_range, squared_errors
 from edgeinfer.convert.quantize.range_percentile import percentile_range
 from edgeinfer.convert.quantize.ranges import Range, int8_quantization, int16_quantization
+from tests.convert.float_networks import small_network
 
 REALS = st.floats(-1e6, 1e6, width=32)
 VALUES = arrays.arrays(np.float32, st.integers(2, 400), elements=REALS)
@@ -183,3 +185,16 @@ def test_int16_is_symmetric_and_holds_both_ends(low: float, high: float) -> None
 def test_what_is_no_range(low: float, high: float) -> None:
     with pytest.raises(ValueError, match="no range that holds zero"):
         Range(low, high)
+
+
+@pytest.mark.parametrize("method", ["mse", "percentile", "entropy", "auto"])
+def test_pixels_are_stored_exactly(method: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3)) / np.float32(255)
+    pixels[0, 0, 0, 0], pixels[0, 0, 0, 1] = 0, 1
+    converted = convert(small_network(), calibration=pixels, method=method, held_out=0.0)
+    (node,) = [n for n in converted.graph.nodes if n.op == "quantize"]
+    quantization = node.output.quantization
+    assert quantization is not None
+    assert (
+        float(quantization.scale[0]) == pytest.approx(1 / 255) and quantization.zero_point == -128
+    )
