@@ -5,8 +5,9 @@ x, (W - Wq) E[x] per output channel, is a constant, and goes into the bias. E[x]
 mean over the calibration samples of what the float teacher feeds the layer, tap by tap, so that
 pads and strides at the borders count as they are. (Nagel et al., as in equalize.py, section 4.2.)
 
-With clamps of the input by its range, E[x] of what is stored differs from that of the teacher too;
-where the quantised model's own means are given, the constant is W E[x] - Wq E[xq].
+Saturation and what earlier layers leave move the mean of a layer's input too. Where the means of
+what the quantised model itself feeds the layer are given as well, the constant is W E[x] - Wq
+E[xq].
 """
 
 from __future__ import annotations
@@ -17,9 +18,13 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeinfer.convert.graph import Graph, Node, Tensor
+from edgeinfer.convert.lower.quantized import dequantized
 from edgeinfer.convert.passes.edit import constant, copied
+from edgeinfer.convert.quantize.observe import Progress
 from edgeinfer.convert.quantize.prepare_graph import layer_name
+from edgeinfer.convert.quantize.quantize_graph import QuantizedGraph
 from edgeinfer.convert.quantize.quantize_weights import CHANNEL_AXIS, ChosenWeights, along
+from edgeinfer.convert.quantize.run_graph import GraphRunner, Sample, fed
 
 Reals = npt.NDArray[np.float64]
 
@@ -37,7 +42,10 @@ def layers_to_correct(graph: Graph) -> list[Node]:
 
 
 def corrected(
-    graph: Graph, weights: Mapping[str, ChosenWeights], means: Mapping[str, Reals]
+    graph: Graph,
+    weights: Mapping[str, ChosenWeights],
+    means: Mapping[str, Reals],
+    seen: Mapping[str, Reals] | None = None,
 ) -> Graph:
     """A copy of the float graph with the biases that layers with these rounded weights need.
 
@@ -46,6 +54,7 @@ def corrected(
     graph : prepared.
     weights : the integers in use, by layer name; layers without stay as they are.
     means : the mean of every such layer's input over the samples, of its shape, by tensor name.
+    seen : the same of the quantised model, in real numbers; the teacher's where it has none.
     """
     result = copied(graph)
     for node in layers_to_correct(result):
@@ -58,9 +67,30 @@ def corrected(
         rounded = chosen.values.astype(np.float64) * along(
             chosen.scales.astype(np.float64), axis, w.data.ndim
         )
-        lost = w.data.astype(np.float64) - rounded
-        _add_to_bias(node, mean_product(node, lost, means[node.input(0).name]))
+        mean = means[node.input(0).name]
+        fed = (seen or {}).get(node.input(0).name, mean)
+        lost = mean_product(node, w.data.astype(np.float64), mean)
+        _add_to_bias(node, lost - mean_product(node, rounded, fed))
     return result
+
+
+def observed_means(
+    result: QuantizedGraph,
+    samples: Sequence[Sample],
+    progress: Progress | None = None,
+) -> dict[str, Reals]:
+    """Means over samples, as real numbers, of what a quantised graph's layers with weights read."""
+    runner = GraphRunner(result.graph, [tensor.name for tensor in result.read.values()])
+    sums: dict[str, Reals] = {}
+    for number, sample in enumerate(samples):
+        if progress is not None:
+            progress(f"correcting biases: sample {number + 1} of {len(samples)}")
+        made = runner.run(fed(result.graph.inputs, sample))
+        for name, tensor in result.read.items():
+            values = made[tensor.name]
+            real = values if tensor.quantization is None else dequantized(tensor, values)
+            sums[name] = sums[name] + real if name in sums else real.astype(np.float64)
+    return {name: total / len(samples) for name, total in sums.items()}
 
 
 def mean_product(node: Node, weights: Reals, mean: Reals) -> Reals:

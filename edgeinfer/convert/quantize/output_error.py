@@ -10,14 +10,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgeinfer.convert.graph import Graph, Tensor
-from edgeinfer.convert.lower.quantized import dequantized, quantized
+from edgeinfer.convert.graph import Graph
+from edgeinfer.convert.lower.quantized import dequantized
 from edgeinfer.convert.passes.edit import copied
 from edgeinfer.convert.passes.pipeline import finish_quantized
 from edgeinfer.convert.quantize.float_model import FloatModel
 from edgeinfer.convert.quantize.observe import Progress
 from edgeinfer.convert.quantize.quantize_graph import QuantizedGraph
-from edgeinfer.convert.quantize.run_graph import Array, GraphRunner, Sample
+from edgeinfer.convert.quantize.run_graph import Array, GraphRunner, Sample, fed
 
 MAX_SAMPLES = 64
 MAX_ELEMENTS = 1 << 27
@@ -56,7 +56,7 @@ class OutputError:
         for number, (sample, expected) in enumerate(
             zip(self._samples, self._expected, strict=True)
         ):
-            found = runner.run(_fed(graph.inputs, sample))
+            found = runner.run(fed(graph.inputs, sample))
             for i, (name, tensor) in enumerate(zip(self._names, tensors, strict=True)):
                 wanted, stored = expected[name].astype(np.float64), found[tensor.name]
                 real = stored if tensor.quantization is None else dequantized(tensor, stored)
@@ -78,13 +78,3 @@ def _judged(graph: Graph) -> list[str]:
         if tensor.dtype == "float32" and not tensor.is_constant:
             names.append(tensor.name)
     return list(dict.fromkeys(names))
-
-
-def _fed(inputs: Sequence[Tensor], sample: Sample) -> dict[str, Array]:
-    """The sample as the graph's inputs store it."""
-    return {
-        tensor.name: sample[tensor.name]
-        if tensor.quantization is None
-        else quantized(sample[tensor.name], tensor, "onnx")
-        for tensor in inputs
-    }

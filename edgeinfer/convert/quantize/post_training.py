@@ -37,7 +37,7 @@ from edgeinfer.convert.quantize.calibration_data import (
 )
 from edgeinfer.convert.quantize.check_samples import refuse_unnormalised
 from edgeinfer.convert.quantize.choose_ranges import choose_ranges
-from edgeinfer.convert.quantize.correct_bias import corrected, layers_to_correct
+from edgeinfer.convert.quantize.correct_bias import corrected, layers_to_correct, observed_means
 from edgeinfer.convert.quantize.equalize import equalize, scaled
 from edgeinfer.convert.quantize.float_model import FloatModel
 from edgeinfer.convert.quantize.metrics import Metric
@@ -249,7 +249,8 @@ class _Search:
             candidates.append(self._corrected(variant, plain))
         best = self._least(candidates)
         if best.is_corrected:
-            best = self._least([best, self._candidate(variant, best.ranges)])
+            rest = [self._corrected_again(variant, best), self._candidate(variant, best.ranges)]
+            best = self._least([best, *rest])
         finish_quantized(best.result.graph)
         return Quantized(
             best.result.graph,
@@ -290,6 +291,13 @@ class _Search:
             return plain
         graph = corrected(variant.teacher.graph, weights, variant.observed.means)
         return _Candidate(self._quantized(graph, plain.ranges, weights), plain.ranges, True)
+
+    def _corrected_again(self, variant: _Variant, once: _Candidate) -> _Candidate:
+        """Corrected by the means that the corrected model itself feeds its layers."""
+        weights, means = once.result.weights, variant.observed.means
+        seen = observed_means(once.result, self.data.samples, self.progress)
+        graph = corrected(variant.teacher.graph, weights, means, seen)
+        return _Candidate(self._quantized(graph, once.ranges, weights), once.ranges, True)
 
     def _quantized(
         self, graph: Graph, ranges: Ranges, weights: Mapping[str, ChosenWeights] | None = None

@@ -62,12 +62,14 @@ class QuantizedGraph:
     ----------
     graph : to be finished by `finish` of post_training.py and lowered.
     stored : for every float tensor's name, the tensor of `graph` that its producer makes.
+    read : for every float tensor's name that a layer with weights reads, the tensor that it reads.
     weights : for every layer with weights, by `layer_name`, the integers and scales in use.
     float_layers : for every layer that computes in float32, by `layer_name`, why.
     """
 
     graph: Graph
     stored: dict[str, Tensor]
+    read: dict[str, Tensor]
     weights: dict[str, ChosenWeights]
     float_layers: dict[str, str]
 
@@ -127,6 +129,7 @@ class _Quantizer:
     nodes: list[Node] = field(default_factory=list)
     native: dict[Tensor, Tensor] = field(default_factory=dict)
     forms: dict[Tensor, list[Tensor]] = field(default_factory=dict)
+    read: dict[str, Tensor] = field(default_factory=dict)
     weights: dict[str, ChosenWeights] = field(default_factory=dict)
     float_layers: dict[str, str] = field(default_factory=dict)
 
@@ -145,7 +148,7 @@ class _Quantizer:
         )
         check_graph(result)
         stored = {tensor.name: made for tensor, made in self.native.items()}
-        return QuantizedGraph(result, stored, self.weights, self.float_layers)
+        return QuantizedGraph(result, stored, self.read, self.weights, self.float_layers)
 
     # --- tensors
 
@@ -321,8 +324,9 @@ class _Quantizer:
             if low.min() < -(2**31) or high.max() >= 2**31:
                 self._float_node(node, "sums of its products could leave int32")
                 return
+        self.read[x.name] = self._form(x, precision)
         inputs: list[Tensor | None] = [
-            self._form(x, precision),
+            self.read[x.name],
             constant(w.name, chosen.values, weight_quantization(chosen.scales, axis)),
         ]
         if integers is not None and b is not None:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import edgeinfer
 from edgeinfer.convert.graph import Graph, Tensor
 from edgeinfer.convert.lower.lower_graph import lower
+from edgeinfer.convert.lower.quantized import quantized
 from edgeinfer.convert.passes.edit import copied
 from edgeinfer.convert.plan import plan_program
 from edgeinfer.convert.write import write_model
@@ -106,3 +107,13 @@ def _remove_unread(graph: Graph) -> None:
             kept.append(node)
             wanted.update(tensor for tensor in node.inputs if tensor is not None)
     graph.nodes = kept[::-1]
+
+
+def fed(inputs: Sequence[Tensor], sample: Sample) -> dict[str, Array]:
+    """A sample of real numbers as a quantised graph's inputs store it."""
+    return {
+        tensor.name: sample[tensor.name]
+        if tensor.quantization is None
+        else quantized(sample[tensor.name], tensor, "onnx")
+        for tensor in inputs
+    }
