@@ -9,7 +9,8 @@
 /// XCR0: which registers the system saves when it switches threads. Needs the OSXSAVE bit.
 static uint64_t saved_registers(void) {
     uint32_t low, high;
-    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    // Volatile, or the compiler runs it before the caller's check, which faults on old CPUs.
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
     return (uint64_t)high << 32 | low;
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -78,6 +79,22 @@ def test_embed_gives_the_bits_of_python(way: str, embeds: dict[str, Path], tmp_p
     assert paths[-1].read_bytes() == model.run(inputs).tobytes()
     assert f"session: {model.plan.session_bytes} bytes" in text
     assert "input   z: [1, 4, 4, 16], 256 bytes, scale 0.5, zero point 0" in text
+
+
+# The plainest that qemu has (SSE3), and two with SSE4.1 and SSE4.2. None has AVX or OSXSAVE.
+@pytest.mark.parametrize("cpu", ["qemu64", "Penryn", "Nehalem"])
+def test_embed_runs_on_old_cpus(cpu: str, embeds: dict[str, Path], tmp_path: Path) -> None:
+    qemu = shutil.which("qemu-x86_64")
+    if qemu is None or platform.machine() != "x86_64":
+        pytest.skip("runs x86-64 programs under qemu: sudo apt install qemu-user")
+    data = concatenation().write()
+    (tmp_path / "m.edge").write_bytes(data)
+    half = np.arange(ROWS // 2 * 4 * 16).astype(np.int8).reshape(1, ROWS // 2, 4, 16)
+    (tmp_path / "in.bin").write_bytes(2 * half.tobytes())
+    paths = [tmp_path / name for name in ("m.edge", "in.bin", "out.bin")]
+    assert "on tier scalar" in must(qemu, "-cpu", cpu, embeds["shared"], *paths)
+    wanted = edgeinfer.load(data).run({"x": half, "z": half})
+    assert paths[-1].read_bytes() == wanted.tobytes()
 
 
 def test_embed_links_through_pkg_config(
