@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from edgeinfer.convert.graph import Graph, Tensor, check_graph
 from edgeinfer.convert.passes.canonicalize_products import canonicalize_products
+from edgeinfer.convert.passes.fold_scales import fold_scales
 from edgeinfer.convert.passes.fold_softmax_scales import fold_softmax_scales
+from edgeinfer.convert.passes.raise_scales import raise_scales
 from edgeinfer.convert.passes.recognize_functions import recognize_functions
 from edgeinfer.convert.passes.recognize_norms import recognize_norms
 from edgeinfer.convert.passes.remove_dead_nodes import remove_dead_nodes
@@ -362,6 +364,36 @@ def test_a_scale_that_others_read_stays() -> None:
     x = Expression(b, b.input(ROWS.shape, None)) * 2
     y = x.unary("softmax", axis=2, beta=1.0)
     assert not fold_softmax_scales(b.build(y.tensor, x.tensor))
+
+
+def split_heads(b: GraphBuilder, form: str) -> tuple[Tensor, Tensor]:
+    """A layer of 8 channels, its output as two heads, and these scaled."""
+    w = b.constant(np.random.default_rng(4).normal(size=(8, 6)).astype(F))
+    layer = b.node("fully_connected", [b.input((2, 5, 6), None), w, None], (2, 5, 8), None)
+    heads = b.transpose(b.reshape(layer, (2, 5, 2, 4)), (0, 2, 1, 3))
+    c = b.constant(np.asarray(0.7, F))
+    operands = [c, heads] if form == "left" else [heads, c]
+    op = "div" if form == "div" else "mul"
+    return layer, b.node(op, operands, heads.shape, None)
+
+
+@pytest.mark.parametrize("form", ["left", "right", "div"])
+def test_the_scale_of_heads_goes_to_their_layer(form: str) -> None:
+    b = GraphBuilder()
+    _, y = split_heads(b, form)
+    graph = b.build(y)
+    x = np.random.default_rng(5).normal(size=(2, 5, 6)).astype(F)
+    op = "div" if form == "div" else "mul"
+    check(graph, [x], raise_scales, ["fully_connected", op, "reshape", "transpose"])
+    assert not raise_scales(graph)
+    check(graph, [x], fold_scales, ["fully_connected", "reshape", "transpose"])
+    assert graph.outputs == [y]
+
+
+def test_the_scale_of_heads_stays_where_the_layer_is_read() -> None:
+    b = GraphBuilder()
+    layer, y = split_heads(b, "right")
+    assert not raise_scales(b.build(y, layer))
 
 
 def test_transposed_keys_are_moved_by_rows() -> None:

@@ -32,6 +32,7 @@ from edgeinfer.convert.passes.propagate_quantization import (
     propagate_quantization,
     split_conversions,
 )
+from edgeinfer.convert.passes.raise_scales import raise_scales
 from edgeinfer.convert.passes.recognize_functions import recognize_functions
 from edgeinfer.convert.passes.recognize_norms import recognize_norms
 from edgeinfer.convert.passes.remove_dead_nodes import remove_dead_nodes
@@ -69,6 +70,7 @@ STAGES: tuple[tuple[str, tuple[Pass, ...]], ...] = (
         (
             propagate_quantization,
             split_conversions,
+            raise_scales,
             fold_scales,
             fuse_bias_adds,
             fuse_activations,
