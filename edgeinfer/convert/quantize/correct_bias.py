@@ -70,7 +70,7 @@ def corrected(
         mean = means[node.input(0).name]
         fed = (seen or {}).get(node.input(0).name, mean)
         lost = mean_product(node, w.data.astype(np.float64), mean)
-        _add_to_bias(node, lost - mean_product(node, rounded, fed))
+        add_to_bias(node, lost - mean_product(node, rounded, fed))
     return result
 
 
@@ -131,7 +131,7 @@ def _tap_means(node: Node, mean: Reals, kernel: Sequence[int]) -> Reals:
     return taps
 
 
-def _add_to_bias(node: Node, shift: Reals) -> None:
+def add_to_bias(node: Node, shift: Reals) -> None:
     bias: Tensor | None = node.inputs[2] if len(node.inputs) > 2 else None
     own = np.zeros(shift.size) if bias is None or bias.data is None else bias.data.reshape(-1)
     name = f"{node.output.name}/bias" if bias is None else bias.name

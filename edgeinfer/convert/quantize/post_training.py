@@ -6,7 +6,8 @@
 3. Equalise channels across layers (`equalize`). The equalised model is the teacher from here on.
 4. Observe distributions, and choose a range for every activation (`choose_ranges`).
 5. Round weights and build the quantised graph (`quantize_graph`).
-6. Correct biases (`correct_bias`).
+6. Correct biases (`correct_bias`); or round weights to each other and correct biases with them
+   (`round_weights`), where that is asked for.
 7. Finish: tables for chains of elementwise operators (`passes`).
 
 Each of these helps most models and harms a few. So the method "auto" builds what it cannot tell
@@ -50,12 +51,14 @@ from edgeinfer.convert.quantize.quantize_weights import ChosenWeights
 from edgeinfer.convert.quantize.range_minmax import minmax_range
 from edgeinfer.convert.quantize.range_percentile import PERCENTILE
 from edgeinfer.convert.quantize.ranges import Ranges
+from edgeinfer.convert.quantize.round_weights import round_weights
 from edgeinfer.errors import InputError
 
 MAX_RAISED = 0.5
 """The share of layers that `max_drop` may raise when nothing else is said."""
 
 Method = Literal["auto", "minmax", "percentile", "entropy", "mse"]
+Rounding = Literal["nearest", "adaptive"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,8 @@ class QuantizationOptions:
         takes the one of `choose_ranges.AUTOMATIC` with the least error at the outputs.
     percentile : of the method of that name.
     equalize : bring channels to like ranges across layers.
+    rounding : "nearest", or "adaptive": weights go up or down so that layers answer like the float
+        model's (`round_weights`); needs numba, and takes as long as everything else.
     correct_bias : take out what rounding of weights adds to a layer's mean.
     io : with "float32", inputs and outputs stay float32 and the program converts them; with "int8"
         they are integers, whose scales and zero points the file says.
@@ -90,6 +95,7 @@ class QuantizationOptions:
     percentile: float = PERCENTILE
     equalize: bool = True
     correct_bias: bool = True
+    rounding: Rounding = "nearest"
     io: IO = "float32"
     keep_float: Collection[str] | Mapping[str, str] = ()
     int16: Collection[str] = ()
@@ -107,6 +113,10 @@ class QuantizationOptions:
             raise InputError(f"method is {self.method!r}; it must be one of {get_args(Method)}")
         if not 50 < self.percentile <= 100:
             raise InputError(f"percentile is {self.percentile}; it must be above 50, at most 100")
+        if self.rounding not in get_args(Rounding):
+            raise InputError(
+                f"rounding is {self.rounding!r}; it must be one of {get_args(Rounding)}"
+            )
         if self.io not in get_args(IO):
             raise InputError(f"io is {self.io!r}; it must be one of {get_args(IO)}")
         if self.max_drop is not None and not 0 <= self.max_drop < float("inf"):
@@ -223,6 +233,7 @@ class _Candidate:
     result: QuantizedGraph
     ranges: Ranges
     is_corrected: bool
+    rounding: Rounding = "nearest"
 
 
 @dataclass(eq=False)
@@ -251,6 +262,8 @@ class _Search:
         if best.is_corrected:
             rest = [self._corrected_again(variant, best), self._candidate(variant, best.ranges)]
             best = self._least([best, *rest])
+        if self.options.rounding == "adaptive":
+            best = self._rounded(variant, best)
         finish_quantized(best.result.graph)
         return Quantized(
             best.result.graph,
@@ -298,6 +311,26 @@ class _Search:
         seen = observed_means(once.result, self.data.samples, self.progress)
         graph = corrected(variant.teacher.graph, weights, means, seen)
         return _Candidate(self._quantized(graph, once.ranges, weights), once.ranges, True)
+
+    def _rounded(self, variant: _Variant, best: _Candidate) -> _Candidate:
+        """The candidate with its weights rounded by `round_weights`, where that helps.
+
+        That is told by samples that rounding did not see: every fourth, where there are enough.
+        """
+        samples = self.data.samples
+        judging = samples[3::4] if len(samples) >= 8 else samples
+        fitting = [s for i, s in enumerate(samples) if i % 4 != 3] if len(samples) >= 8 else samples
+        result = round_weights(
+            variant.teacher,
+            best.result,
+            lambda graph, weights: self._quantized(graph, best.ranges, weights),
+            fitting,
+            seed=self.options.seed,
+            progress=self.progress,
+        )
+        rounded = _Candidate(result, best.ranges, True, "adaptive")
+        self.judge = OutputError(variant.teacher, judging, self.progress)
+        return self._least([best, rounded])
 
     def _quantized(
         self, graph: Graph, ranges: Ranges, weights: Mapping[str, ChosenWeights] | None = None
