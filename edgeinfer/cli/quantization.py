@@ -46,6 +46,12 @@ def add_quantization_arguments(parser: argparse.ArgumentParser) -> None:
         help="leave biases as they are",
     )
     group.add_argument(
+        "--round",
+        choices=["nearest", "adaptive"],
+        help="how weights are rounded; adaptive: so that layers answer like the float model's, "
+        "which takes longer and needs the jit extra (default nearest)",
+    )
+    group.add_argument(
         "--io",
         choices=["float32", "int8"],
         help="type of inputs and outputs (default float32: the program converts)",
@@ -120,6 +126,7 @@ def quantization_options(args: argparse.Namespace) -> dict[str, Any]:
     given = {
         "method": args.method,
         "percentile": args.percentile,
+        "rounding": args.round,
         "io": args.io,
         "keep_float": args.keep_float,
         "int16": args.int16,
@@ -148,5 +155,7 @@ def quantization_lines(described: dict[str, Any]) -> list[str]:
         f"{described['equalized_tensors']} tensors equalised, biases "
         f"{'corrected' if described['bias_corrected'] else 'as they were'}"
     ]
+    if described.get("rounding") == "adaptive":
+        lines[0] += ", weights rounded adaptively"
     lines += [f"  float32  {name}: {reason}" for name, reason in described["float_layers"].items()]
     return lines

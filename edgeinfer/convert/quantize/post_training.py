@@ -140,6 +140,7 @@ class Quantized:
     ranges : of every activation of the teacher.
     scales : for each tensor that was equalised, what its channels were divided by.
     bias_corrected : whether biases were corrected.
+    rounding : of the weights in use: "nearest" where adaptive ones were no better.
     means : of what layers with weights read, over the calibration samples, by tensor name.
     data : the samples, calibration and held-out.
     drop : what `max_drop` found and did, as `limit_drop.Outcome.described`; None without it.
@@ -151,6 +152,7 @@ class Quantized:
     ranges: Ranges
     scales: Mapping[str, npt.NDArray[np.float64]]
     bias_corrected: bool
+    rounding: Rounding
     means: Mapping[str, npt.NDArray[np.float64]]
     data: CalibrationData
     options: QuantizationOptions
@@ -165,6 +167,7 @@ class Quantized:
             "samples": len(self.data.samples),
             "equalized_tensors": len(self.scales),
             "bias_corrected": self.bias_corrected,
+            "rounding": self.rounding,
             "float_layers": dict(sorted(self.result.float_layers.items())),
         }
 
@@ -272,6 +275,7 @@ class _Search:
             best.ranges,
             variant.scales,
             best.is_corrected,
+            best.rounding,
             variant.observed.means,
             self.data,
             self.options,
