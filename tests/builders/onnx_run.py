@@ -18,6 +18,8 @@ def run(model: bytes, *inputs: np.ndarray, optimize: bool = True) -> list[np.nda
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
+    # x86 CPUs without VNNI add two products in int16, which saturates; this makes weights unsigned.
+    options.add_session_config_entry("session.x64quantprecision", "1")
     if not optimize:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -268,7 +268,7 @@ def test_matmul_of_activations(a, b, y) -> None:
 @pytest.mark.parametrize("is_constant", [True, False])
 def test_qlinear_matmul(is_constant: bool) -> None:
     a, b = stored((2, 3, 6), np.uint8), Spec((6, 4), np.int8, Quant(0.01))
-    values = integers(5, (6, 4))
+    values = integers(5, (6, 4)) // 2  # onnxruntime sums pairs in int16 where there is no VNNI
     model = qlinear.matmul(a, b, stored((2, 3, 4), np.uint8, 0.1), values if is_constant else None)
     inputs = [fill(a)] if is_constant else [fill(a), values]
     check(model, *inputs, steps=1)

@@ -89,7 +89,8 @@ def test_qlinear_conv(geometry, groups, per_channel, seed) -> None:
     x = stored((1, 2 * groups, *image), np.uint8, 0.05, 100)
     model = qlinear.conv(
         x,
-        weights(seed, (2 * groups, 2, *attrs["kernel_shape"])),
+        # onnxruntime sums pairs of products in int16 where there is no VNNI
+        weights(seed, (2 * groups, 2, *attrs["kernel_shape"])) // 2,
         weight_quant(2 * groups, 0, per_channel),
         biases(seed, 2 * groups),
         stored([None] * len(x.shape), np.uint8, 0.2, 120),

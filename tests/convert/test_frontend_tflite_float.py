@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
@@ -198,7 +200,7 @@ def test_resize(method: str, mode: dict[str, bool], size: tuple[int, int]) -> No
     "code", ["EQUAL", "NOT_EQUAL", "LESS", "LESS_EQUAL", "GREATER", "GREATER_EQUAL"]
 )
 @pytest.mark.parametrize("dtype", [F, np.int32, np.int64])
-def test_comparison(code: str, dtype: type) -> None:
+def test_comparison(code: str, dtype: type[Any]) -> None:
     rng = np.random.default_rng(0)
     a, b = (rng.integers(0, 3, shape).astype(dtype) for shape in ((3, 4), (4,)))
     specs = [Spec(a.shape, dtype), Spec(b.shape, dtype)]
@@ -266,7 +268,7 @@ def test_top_k(k: int) -> None:
 
 @pytest.mark.parametrize("source", [F, np.int32, np.int64, np.bool_])
 @pytest.mark.parametrize("target", [F, np.int32, np.int64, np.bool_])
-def test_cast(source: type, target: type) -> None:
+def test_cast(source: type[Any], target: type[Any]) -> None:
     x = np.array([[0, 1.5, -2.7, 100]]).astype(source)
     model = model_of("CAST", [Spec(x.shape, source)], [Spec(x.shape, target)])
     check(model, x)
