@@ -1,7 +1,9 @@
-// sdot: four products at once, of neighbouring bytes. So rows are interleaved by four (a *group*) after
-// they are copied:
+// sdot: four products at once, of neighbouring bytes. So rows are interleaved by four (a *group*):
 //
 //     a0 b0 c0 d0 | a1 b1 c1 d1 | ...        16 bytes are four channels of four rows
+//
+// Where each byte of a unit is one of the image's pixel they are read where they are, and columns beside
+// the image written once per band. Else they are copied first.
 //
 // Kernels of more than four rows take several groups. Groups start `spacing` rows apart, 1, 2 or 4: the
 // rows that the last one has to spare let as many rows of output read the same groups, with weights moved
@@ -15,6 +17,10 @@ static int32_t fours_of(const dw_block *block) {
     return (block->args->window.kernel_h + 3) / 4;
 }
 
+static int reads_in_place(const dw_block *block) {
+    return !block->flat && block->args->multiplicity == 1 && block->args->window.out_c >= UNIT;
+}
+
 static int plan_lines(dw_block *block) {
     const ei_window *w = &block->args->window;
     const int32_t fours = fours_of(block);
@@ -23,7 +29,7 @@ static int plan_lines(dw_block *block) {
     if (quads * 4 > MAX_TAPS) {
         return 0;
     }
-    block->lines = 4 * fours;
+    block->lines = reads_in_place(block) ? 0 : 4 * fours;
     block->beside = 4 * fours;
     block->spacing = w->dilation_h > 1 || spare == 0 ? 1 : (spare == 3 ? 4 : 2);
     if (w->stride_h % block->spacing == 0) { // no row but the first would share a group
@@ -86,11 +92,53 @@ static void interleave(const dw_block *block, int8_t *to, const int8_t *const ro
     }
 }
 
+/// As interleave(), from where rows are in the image: the columns inside it.
+static void interleave_inside(const dw_block *block, int8_t *to, const int8_t *const rows[4]) {
+    const size_t step = (size_t)block->args->window.in_c;
+    const size_t end = block->from + block->inside * step;
+    to += block->left * QUAD_BYTES;
+    for (size_t at = block->from; at < end; at += step) {
+        const int8x16x4_t abcd = {{vld1q_s8(rows[0] + at), vld1q_s8(rows[1] + at),
+                                   vld1q_s8(rows[2] + at), vld1q_s8(rows[3] + at)}};
+        vst4q_s8(to, abcd);
+        to += QUAD_BYTES;
+    }
+}
+
+/// Writes the columns beside the image, which interleave_inside() leaves as they are.
+static void fill_beside(dw_block *block) {
+    const size_t right = block->x_columns - block->left - block->inside;
+    if (block->left + right == 0) {
+        return;
+    }
+    const int8x16_t zeros = vdupq_n_s8(block->args->zero[0]);
+    for (int32_t four = 0; four < fours_of(block); four++) {
+        int8_t *group = group_of(block, (size_t)four);
+        fill(group, zeros, block->left * QUAD_BYTES);
+        fill(group + (block->left + block->inside) * QUAD_BYTES, zeros, right * QUAD_BYTES);
+    }
+}
+
+static const int8_t *image_row(const dw_block *block, uint32_t image, int64_t row) {
+    const ei_depthwise_conv2d_s8_s8c_args *args = block->args;
+    return (const int8_t *)ei_image_row(&args->x, image, row - args->window.pad_top,
+                                        (uint32_t)args->window.in_h, (const uint8_t *)args->zero);
+}
+
 static void find_values(dw_block *block, uint32_t image, int64_t top,
                         const int8_t *values[MAX_TAPS]) {
     const ei_window *w = &block->args->window;
     const int64_t start = top & -(int64_t)block->spacing;
     block->shift = (int32_t)(top - start);
+    const int in_place = block->lines == 0;
+    if (block->held_group < 0) { // the band's first: groups stay where they are
+        for (size_t i = 0; i < block->places; i++) {
+            values[i] = group_of(block, block->at[i].line) + block->at[i].offset;
+        }
+        if (in_place) {
+            fill_beside(block);
+        }
+    }
     if (block->held_group != start) {
         block->held_group = start;
         for (int32_t four = 0; four < fours_of(block); four++) {
@@ -100,13 +148,16 @@ static void find_values(dw_block *block, uint32_t image, int64_t top,
                 const int64_t row = start + (int64_t)line * w->dilation_h;
                 // Weights of rows that are none of the band's are 0.
                 const int64_t above = row < block->high ? row : block->high;
-                rows[i] = fetch_line(block, image, above > block->low ? above : block->low, line);
+                const int64_t near = above > block->low ? above : block->low;
+                rows[i] =
+                    in_place ? image_row(block, image, near) : fetch_line(block, image, near, line);
             }
-            interleave(block, group_of(block, (size_t)four), rows);
+            if (in_place) {
+                interleave_inside(block, group_of(block, (size_t)four), rows);
+            } else {
+                interleave(block, group_of(block, (size_t)four), rows);
+            }
         }
-    }
-    for (size_t i = 0; i < block->places; i++) {
-        values[i] = group_of(block, block->at[i].line) + block->at[i].offset;
     }
 }
 

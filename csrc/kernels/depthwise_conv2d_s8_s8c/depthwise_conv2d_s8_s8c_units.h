@@ -2,18 +2,19 @@
 ///
 /// Rows are copied first, to a buffer on the stack: input columns that a run of output columns reads,
 /// zero points beside the image, so that no tap is a special case. There they stay for later output
-/// rows. Of an image with many channels it is those of a *block*, 16 of them; the last block overlaps
+/// rows. A tier that has them in another form beside it may read them where they are. Of an image with many channels it is those of a *block*, 16 of them; the last block overlaps
 /// the one before. Pixels of a few channels, at stride 1, are copied whole and follow each other without
 /// gaps: 16 bytes are then channels of more than one pixel, and unit u has the weights of *phase* u
 /// modulo their number.
 ///
 /// The file of a tier defines, after it includes this:
 ///
-///     plan_lines(block)     how many rows a row of output takes, and what else is kept in the buffer;
-///                           0 when weights are too many
+///     plan_lines(block)     how many rows a row of output takes copies of, and what else is kept in
+///                           the buffer; 0 when weights are too many
 ///     prepare(block)        weights, and where in the buffer they meet values
 ///     find_values(block, image, top, values)
-///                           fetches rows for the window whose first one is `top` of the padded image
+///                           fetches rows for the window whose first one is `top` of the padded image;
+///                           a run of rows has the same `values`, which nothing else writes
 ///     add_products(block, acc, values, w, x, x_step, COUNT)
 ///                           sums of COUNT units, x bytes behind `values` and x_step bytes apart
 ///
@@ -57,7 +58,7 @@ typedef struct dw_block {
     size_t phases;
     size_t x_step, y_step; // bytes from a unit to the next, where products read it and in rows of y
     // The tier's:
-    int32_t lines;      // rows that a row of output takes, ..
+    int32_t lines;      // rows that a row of output takes, 0: none is copied, ..
     int32_t beside;     // .. and rows' worth of bytes beside them
     int32_t spacing;    // groups of rows start at multiples of it
     int32_t shift;      // rows of a group above the window
@@ -102,17 +103,23 @@ EI_ALWAYS_INLINE void add_products(const dw_block *block, dw_sums *acc, const in
 static void gather(dw_block *block, size_t phase, size_t taps, int8_t *weights) {
     const ei_depthwise_conv2d_s8_s8c_args *args = block->args;
     const size_t tile_bytes = ei_segment_bytes(taps);
+    const size_t first = (size_t)block->first;
+    const int aligned = first % UNIT == 0 && !block->flat;
     size_t channel[UNIT];
-    for (size_t i = 0; i < UNIT; i++) {
-        channel[i] = (size_t)block->first + (phase * UNIT + i) % block->width;
-        block->bias[phase][i] = args->bias[channel[i]];
-        block->multiplier[phase][i] = args->multiplier[channel[i]];
+    if (aligned) {
+        memcpy(block->bias[phase], args->bias + first, sizeof block->bias[phase]);
+        memcpy(block->multiplier[phase], args->multiplier + first, sizeof block->multiplier[phase]);
+    } else {
+        for (size_t i = 0; i < UNIT; i++) {
+            channel[i] = first + (phase * UNIT + i) % block->width;
+            block->bias[phase][i] = args->bias[channel[i]];
+            block->multiplier[phase][i] = args->multiplier[channel[i]];
+        }
     }
-    const int aligned = channel[0] % UNIT == 0 && block->phases == 1 && block->width == UNIT;
     for (size_t k = 0; k < taps; k += EI_TILE_K) {
         const int8_t *tiles = args->weights + k * EI_TILE_CHANNELS;
         int8_t lanes[EI_TILE_BYTES];
-        const int8_t *from = tiles + channel[0] / UNIT * tile_bytes;
+        const int8_t *from = tiles + first / UNIT * tile_bytes;
         if (!aligned) {
             for (size_t i = 0; i < UNIT; i++) {
                 const size_t c = channel[i];
@@ -291,6 +298,7 @@ static void convolve_columns(dw_block *block, int32_t ox, int32_t columns, uint3
     block->from = (size_t)first * (size_t)w->in_c + channel;
     const size_t y_offset = (size_t)ox * (size_t)w->out_c + (size_t)block->first;
     uint32_t image = UINT32_MAX;
+    const int8_t *values[MAX_TAPS];
     for (uint32_t row = begin; row < end; row++) {
         const int64_t oy = row % (uint32_t)w->out_h;
         if (row == begin || oy == 0) {
@@ -304,7 +312,6 @@ static void convolve_columns(dw_block *block, int32_t ox, int32_t columns, uint3
                 block->held[i] = -1;
             }
         }
-        const int8_t *values[MAX_TAPS];
         find_values(block, image, oy * w->stride_h, values);
         multiply_row(block, values, (int8_t *)ei_row(&args->y, row) + y_offset, columns);
     }
@@ -344,56 +351,61 @@ static size_t greatest_common_divisor(size_t a, size_t b) {
     return a;
 }
 
-/// Lays out a block that starts at channel `first`. 0 when it does not fit the buffers.
-static int plan_block(dw_block *block, int32_t first) {
+/// Lays out all blocks, which are alike. 0 when they do not fit the buffers.
+static int plan_blocks(dw_block *block) {
     const ei_window *w = &block->args->window;
-    const int32_t multiplicity = block->args->multiplicity;
     const size_t channels = (size_t)w->out_c;
-    block->first = first;
-    block->count = w->out_c - first < UNIT ? w->out_c - first : UNIT;
-    if (multiplicity == 1 && block->count < UNIT && w->out_c >= UNIT) {
-        block->first = w->out_c - UNIT;
-        block->count = UNIT;
-    }
+    block->width = channels;
     block->phases = channels / greatest_common_divisor(channels, UNIT);
-    block->flat = first == 0 && multiplicity == 1 && w->stride_w == 1 && channels % UNIT != 0 &&
-                  channels < 4 * UNIT && block->phases <= MAX_PHASES && plan_lines(block);
-    if (block->flat) {
-        block->width = channels;
-        block->count = w->out_c;
-    } else {
+    block->flat = block->args->multiplicity == 1 && w->stride_w == 1 && channels % UNIT != 0 &&
+                  channels < 4 * UNIT && block->phases <= MAX_PHASES;
+    if (!block->flat || !plan_lines(block)) {
+        block->flat = 0;
         block->width = UNIT;
         block->phases = 1;
         if (!plan_lines(block)) {
             return 0;
         }
     }
+    const int narrow = w->kernel_w == 3 && w->dilation_w == 1 && w->stride_w <= 2;
+    block->nearby = narrow && !block->flat ? w->stride_w : 0;
     block->x_step = (size_t)UNIT * (size_t)w->stride_w * EI_SPREAD;
     block->y_step = block->flat ? (size_t)UNIT : channels;
     block->shift = 0;
-    block->keep = plan_columns(block, (int64_t)(block->lines - 1) * w->dilation_h + 1);
-    if (!block->keep && !plan_columns(block, block->lines)) {
-        return 0;
+    block->keep =
+        block->lines > 0 && plan_columns(block, (int64_t)(block->lines - 1) * w->dilation_h + 1);
+    return block->keep || plan_columns(block, block->lines);
+}
+
+/// The block that starts at channel `first`.
+static void begin_block(dw_block *block, int32_t first) {
+    const int32_t multiplicity = block->args->multiplicity;
+    const int32_t channels = block->args->window.out_c;
+    block->first = first;
+    block->count = channels - first < UNIT ? channels - first : UNIT;
+    if (block->flat) {
+        block->count = channels;
+    } else if (multiplicity > 1) {
+        for (int32_t i = 0; i < UNIT; i++) {
+            const int32_t channel = first + (i < block->count ? i : 0);
+            block->channels[i] = (uint8_t)(channel / multiplicity - first / multiplicity);
+        }
+    } else if (block->count < UNIT && channels >= UNIT) {
+        block->first = channels - UNIT;
+        block->count = UNIT;
     }
-    for (int32_t i = 0; i < UNIT; i++) {
-        const int32_t channel = first + (i < block->count ? i : 0);
-        block->channels[i] = (uint8_t)(channel / multiplicity - first / multiplicity);
-    }
-    return 1;
 }
 
 static void convolve(const ei_depthwise_conv2d_s8_s8c_args *args, uint32_t begin, uint32_t end) {
     const ei_window *w = &args->window;
     dw_block block;
     block.args = args;
+    if (!plan_blocks(&block)) {
+        ei_depthwise_conv2d_s8_s8c_scalar(args, begin, end);
+        return;
+    }
     for (int32_t first = 0; first < w->out_c; first = block.first + block.count) {
-        // All blocks are laid out alike: when one does not fit, it is the first.
-        if (!plan_block(&block, first)) {
-            ei_depthwise_conv2d_s8_s8c_scalar(args, begin, end);
-            return;
-        }
-        const int narrow = w->kernel_w == 3 && w->dilation_w == 1 && w->stride_w <= 2;
-        block.nearby = narrow && !block.flat ? w->stride_w : 0;
+        begin_block(&block, first);
         prepare(&block);
         for (int32_t ox = 0; ox < w->out_w; ox += block.columns) {
             const int32_t rest = w->out_w - ox;
