@@ -119,12 +119,6 @@ static void fill_beside(dw_block *block) {
     }
 }
 
-static const int8_t *image_row(const dw_block *block, uint32_t image, int64_t row) {
-    const ei_depthwise_conv2d_s8_s8c_args *args = block->args;
-    return (const int8_t *)ei_image_row(&args->x, image, row - args->window.pad_top,
-                                        (uint32_t)args->window.in_h, (const uint8_t *)args->zero);
-}
-
 static void find_values(dw_block *block, uint32_t image, int64_t top,
                         const int8_t *values[MAX_TAPS]) {
     const ei_window *w = &block->args->window;

@@ -197,17 +197,20 @@ static void copy_row(const dw_block *block, int8_t *to, const int8_t *row) {
     }
 }
 
+/// Row `row` of the padded image, where it is.
+static const int8_t *image_row(const dw_block *block, uint32_t image, int64_t row) {
+    const ei_depthwise_conv2d_s8_s8c_args *args = block->args;
+    return (const int8_t *)ei_image_row(&args->x, image, row - args->window.pad_top,
+                                        (uint32_t)args->window.in_h, (const uint8_t *)args->zero);
+}
+
 /// The buffer's slot with row `row` of the padded image, which is the line'th that is needed.
 static int8_t *fetch_line(dw_block *block, uint32_t image, int64_t row, int32_t line) {
-    const ei_depthwise_conv2d_s8_s8c_args *args = block->args;
-    const ei_window *w = &args->window;
     const int64_t slot = block->keep ? row % block->slots : line;
     int8_t *to = block->rows + (size_t)slot * block->slot_bytes;
     if (!block->keep || block->held[slot] != row) {
         block->held[slot] = row;
-        copy_row(block, to,
-                 (const int8_t *)ei_image_row(&args->x, image, row - w->pad_top, (uint32_t)w->in_h,
-                                              (const uint8_t *)args->zero));
+        copy_row(block, to, image_row(block, image, row));
     }
     return to;
 }
