@@ -105,7 +105,7 @@ static void gather(dw_block *block, size_t phase, size_t taps, int8_t *weights) 
     const size_t tile_bytes = ei_segment_bytes(taps);
     const size_t first = (size_t)block->first;
     const int aligned = first % UNIT == 0 && !block->flat;
-    size_t channel[UNIT];
+    size_t channel[UNIT] = {0}; // read where not aligned
     if (aligned) {
         memcpy(block->bias[phase], args->bias + first, sizeof block->bias[phase]);
         memcpy(block->multiplier[phase], args->multiplier + first, sizeof block->multiplier[phase]);
