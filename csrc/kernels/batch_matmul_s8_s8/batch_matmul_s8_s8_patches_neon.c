@@ -134,6 +134,7 @@ static void multiply_rows(const ei_packed_gemm *gemm, ei_panel *panel,
     // Whole groups are read from where they are: nothing lies beyond them.
     const int in_place = k % EI_TILE_K == 0;
     const size_t most = in_place ? ROWS : smaller(ROWS, (PATCH_BYTES - EI_TILE_K) / k);
+    gemm_args->spare_kept = 0;
     for (size_t row = 0; row < args->m; row += most) {
         const int8_t *a = args->a + row * k;
         const size_t rows = smaller(args->m - row, most);
@@ -152,6 +153,7 @@ static void multiply_rows(const ei_packed_gemm *gemm, ei_panel *panel,
         gemm_args->pixels = rows;
         gemm_args->y = args->y + row * args->n + first;
         gemm->multiply(gemm_args);
+        gemm_args->spare_kept = 1;
     }
 }
 

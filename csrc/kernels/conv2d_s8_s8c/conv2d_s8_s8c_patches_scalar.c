@@ -162,6 +162,7 @@ static void multiply_columns(ei_patch *patch, ei_packed_gemm_args *args, int32_t
     const size_t y_offset = (size_t)ox * patch->args->y_step + channel;
     uint32_t image = begin / (uint32_t)w->out_h;
     uint32_t oy = begin % (uint32_t)w->out_h;
+    args->spare_kept = 0;
     for (uint32_t row = begin; row < end;) {
         if (row == begin || oy == 0) {
             for (int32_t i = 0; i < patch->buffers; i++) {
@@ -179,6 +180,7 @@ static void multiply_columns(ei_patch *patch, ei_packed_gemm_args *args, int32_t
             rows = 2;
         }
         patch->gemm->multiply(args);
+        args->spare_kept = 1;
         row += rows;
         oy += rows;
         if (oy == (uint32_t)w->out_h) {

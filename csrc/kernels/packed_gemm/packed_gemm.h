@@ -52,7 +52,8 @@ typedef struct ei_packed_gemm_args {
     const int32_t *pixel_bias;             // ARM: NULL, or to add to the sums of each pixel
     uint8_t *spare;                        // to work in, a multiple of 64; the stack has no more
     size_t spare_bytes;
-    int8_t *y; // of the first pixel
+    int spare_kept; // 1: spare is as the call before left it, which had these weights too
+    int8_t *y;      // of the first pixel
     size_t y_step;
     ei_requant requant; // within int8
     ei_weights_ahead *ahead;

@@ -22,7 +22,8 @@ EI_ALWAYS_INLINE void begin_channels(ei_gemm_tile *tile) {
     (void)tile; // sums begin with the bias as it is
 }
 
-EI_ALWAYS_INLINE void add_up(int32x4_t acc[PIXELS][QUADS], const ei_gemm_tile *tile, const int MR) {
+EI_ALWAYS_INLINE void compute_bytes(int8x16_t y[PIXELS], const ei_gemm_tile *tile, const int MR) {
+    int32x4_t acc[PIXELS][QUADS];
     const int32_t *start = tile->bias;
     EI_UNROLL
     for (int m = 0; m < MR; m++) {
@@ -43,8 +44,7 @@ EI_ALWAYS_INLINE void add_up(int32x4_t acc[PIXELS][QUADS], const ei_gemm_tile *t
             x[m] = x[m - 1] + step;
             HIDE(x[m]);
         }
-        size_t group = args->groups;
-        for (; group >= 4; group -= 4) {
+        for (size_t fours = args->groups / 4; fours > 0; fours--) {
             int8x16_t four[PIXELS];
             EI_UNROLL
             for (int m = 0; m < MR; m++) {
@@ -54,22 +54,23 @@ EI_ALWAYS_INLINE void add_up(int32x4_t acc[PIXELS][QUADS], const ei_gemm_tile *t
             }
 #define ADD_GROUP(g)                                                                               \
     EI_UNROLL                                                                                      \
-    for (int c = 0; c < QUADS; c++) {                                                              \
+    for (int n = 2; n < QUADS + 2; n++) {                                                          \
+        const int c = n % QUADS;                                                                   \
         const int8x16_t quad = vld1q_s8(w + (g) * EI_TILE_BYTES + 16 * c);                         \
         EI_UNROLL                                                                                  \
         for (int m = 0; m < MR; m++) {                                                             \
             ADD_PRODUCTS(acc[m][c], quad, four[m], laneq, g);                                      \
         }                                                                                          \
     }
-            ADD_GROUP(0)
             ADD_GROUP(1)
             ADD_GROUP(2)
             ADD_GROUP(3)
+            ADD_GROUP(0) // its first registers last: their load moves the address on
 #undef ADD_GROUP
             w += 4 * EI_TILE_BYTES;
             HIDE(w);
         }
-        for (; group > 0; group--) {
+        for (size_t group = args->groups % 4; group > 0; group--) {
             int8x8_t one[PIXELS];
             EI_UNROLL
             for (int m = 0; m < MR; m++) {
@@ -89,7 +90,7 @@ EI_ALWAYS_INLINE void add_up(int32x4_t acc[PIXELS][QUADS], const ei_gemm_tile *t
             w += EI_TILE_BYTES;
         }
     }
-    add_pixel_bias(acc, tile, MR);
+    requantize(y, acc, tile, MR);
 }
 
 const ei_packed_gemm ei_packed_gemm_dotprod = {.value_bytes = 1,

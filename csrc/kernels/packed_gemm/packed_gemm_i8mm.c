@@ -11,6 +11,7 @@
 // what finds no room for it.
 #define EI_TILE_PIXELS 6
 #define EI_TILE_LEAST  3
+#define EI_TILE_UNIT   2
 #include "kernels/packed_gemm/packed_gemm_arm.h"
 
 enum { STEP_BYTES = 2 * EI_TILE_BYTES, PAIRS = PIXELS / 2 };
@@ -50,11 +51,13 @@ static void zip_weights(int8_t *restrict panel, const int8_t *restrict w, size_t
     }
 }
 
-/// sum[i][j]: pixels 2i and 2i + 1, channels 2j and 2j + 1.
+/// sum[i][j]: pixels 2i and 2i + 1, channels 2j and 2j + 1. The panel's first registers come last, so
+/// that their load moves its address on.
 EI_ALWAYS_INLINE void add_step(int32x4_t sum[PAIRS][2 * QUADS], const int8x16_t x[PAIRS],
                                const int8_t *w, const int MR) {
     EI_UNROLL
-    for (int j = 0; j < 2 * QUADS; j++) {
+    for (int n = 2; n < 2 * QUADS + 2; n++) {
+        const int j = n % (2 * QUADS);
         const int8x16_t two = vld1q_s8(w + 16 * j);
         EI_UNROLL
         for (int i = 0; i < (MR + 1) / 2; i++) {
@@ -85,7 +88,47 @@ EI_ALWAYS_INLINE void begin_channels(ei_gemm_tile *tile) {
     }
 }
 
-EI_ALWAYS_INLINE void add_up(int32x4_t acc[PIXELS][QUADS], const ei_gemm_tile *tile, const int MR) {
+/// requantize() for the sums as smmla leaves them: bytes are put in order, not sums.
+EI_ALWAYS_INLINE void requantize_pairs(int8x16_t y[PIXELS], int32x4_t sum[PAIRS][2 * QUADS],
+                                       const ei_gemm_tile *tile, const int MR) {
+    if (tile->pixel_bias != NULL) {
+        EI_UNROLL
+        for (int i = 0; i < (MR + 1) / 2; i++) {
+            const int32_t *two = tile->pixel_bias + 2 * i;
+            const int last = 2 * i + 1 < MR ? 1 : 0;
+            const int32x4_t bias = vcombine_s32(vdup_n_s32(two[0]), vdup_n_s32(two[last]));
+            EI_UNROLL
+            for (int j = 0; j < 2 * QUADS; j++) {
+                sum[i][j] = vaddq_s32(sum[i][j], bias);
+            }
+        }
+    }
+    int16x8_t half[PAIRS][QUADS]; // of two pixels 4 channels: two of each, then the other two
+    EI_UNROLL
+    for (int c = 0; c < QUADS; c++) {
+        const float32x4_t all = vld1q_f32(tile->multiplier + 4 * c);
+        const float32x4_t low = vcombine_f32(vget_low_f32(all), vget_low_f32(all));
+        const float32x4_t high = vcombine_f32(vget_high_f32(all), vget_high_f32(all));
+        EI_UNROLL
+        for (int i = 0; i < (MR + 1) / 2; i++) {
+            half[i][c] =
+                ei_narrow_neon(ei_scale_neon(sum[i][2 * c], low),
+                               ei_scale_neon(sum[i][2 * c + 1], high), tile->requant.zero_point);
+        }
+    }
+    EI_UNROLL
+    for (int i = 0; i < (MR + 1) / 2; i++) {
+        const int8x16_t low = vcombine_s8(vqmovn_s16(half[i][0]), vqmovn_s16(half[i][1]));
+        const int8x16_t high = vcombine_s8(vqmovn_s16(half[i][2]), vqmovn_s16(half[i][3]));
+        const int16x8_t a = vreinterpretq_s16_s8(low), b = vreinterpretq_s16_s8(high);
+        y[2 * i] = vreinterpretq_s8_s16(vuzp1q_s16(a, b));
+        if (2 * i + 1 < MR) {
+            y[2 * i + 1] = vreinterpretq_s8_s16(vuzp2q_s16(a, b));
+        }
+    }
+}
+
+EI_ALWAYS_INLINE void compute_bytes(int8x16_t y[PIXELS], const ei_gemm_tile *tile, const int MR) {
     const ei_packed_gemm_args *args = tile->args;
     const int8_t *w = tile->weights;
     int32x4_t sum[PAIRS][2 * QUADS];
@@ -106,8 +149,7 @@ EI_ALWAYS_INLINE void add_up(int32x4_t acc[PIXELS][QUADS], const ei_gemm_tile *t
             x[m] = m < MR ? x[m - 1] + args->pixel_step : x[m - 1];
             HIDE(x[m]);
         }
-        size_t group = args->groups;
-        for (; group >= 2; group -= 2) {
+        for (size_t pairs = args->groups / 2; pairs > 0; pairs--) {
             int8x16_t two[PAIRS];
             EI_UNROLL
             for (int i = 0; i < (MR + 1) / 2; i++) {
@@ -121,7 +163,7 @@ EI_ALWAYS_INLINE void add_up(int32x4_t acc[PIXELS][QUADS], const ei_gemm_tile *t
             w += STEP_BYTES;
             HIDE(w);
         }
-        if (group > 0) {
+        if (args->groups % 2 != 0) {
             int8x16_t two[PAIRS];
             EI_UNROLL
             for (int i = 0; i < (MR + 1) / 2; i++) {
@@ -131,37 +173,37 @@ EI_ALWAYS_INLINE void add_up(int32x4_t acc[PIXELS][QUADS], const ei_gemm_tile *t
             w += STEP_BYTES;
         }
     }
-    EI_UNROLL
-    for (int m = 0; m < MR; m++) {
-        EI_UNROLL
-        for (int c = 0; c < QUADS; c++) {
-            const int64x2_t low = vreinterpretq_s64_s32(sum[m / 2][2 * c]);
-            const int64x2_t high = vreinterpretq_s64_s32(sum[m / 2][2 * c + 1]);
-            const int64x2_t all = m % 2 == 0 ? vzip1q_s64(low, high) : vzip2q_s64(low, high);
-            acc[m][c] = vreinterpretq_s32_s64(all);
-        }
-    }
-    add_pixel_bias(acc, tile, MR);
+    requantize_pairs(y, sum, tile, MR);
 }
 
+/// Panels for all channels at once where there is room: calls for more pixels find them there.
 static void multiply_zipped(const ei_packed_gemm_args *args) {
     int8_t *panel = (int8_t *)args->spare;
-    const size_t steps = args->segment_count * ((args->groups + 1) / 2);
-    if (args->pixels < PIXELS || steps > args->spare_bytes / STEP_BYTES) {
+    const size_t panel_bytes = args->segment_count * ((args->groups + 1) / 2) * STEP_BYTES;
+    const size_t tiles = (args->channels + EI_TILE_CHANNELS - 1) / EI_TILE_CHANNELS;
+    const size_t room = args->spare_bytes / panel_bytes;
+    if (args->pixels < PIXELS || room == 0) {
         ei_packed_gemm_dotprod.multiply(args);
         return;
     }
-    ei_packed_gemm_args tile = *args;
-    tile.weights = panel;
-    for (size_t first = 0; first < args->channels; first += EI_TILE_CHANNELS) {
-        const size_t left = args->channels - first;
-        tile.channels = left < EI_TILE_CHANNELS ? left : EI_TILE_CHANNELS;
-        zip_weights(panel, args->weights + first / EI_TILE_CHANNELS * args->tile_bytes,
-                    args->segment_count, args->groups);
-        multiply(&tile);
-        tile.bias += EI_TILE_CHANNELS;
-        tile.multiplier += EI_TILE_CHANNELS;
-        tile.y += EI_TILE_CHANNELS;
+    ei_packed_gemm_args some = *args;
+    some.weights = panel;
+    some.tile_bytes = panel_bytes;
+    const size_t at_once = tiles <= room ? tiles : 1;
+    const size_t most = at_once * EI_TILE_CHANNELS;
+    for (size_t tile = 0; tile < tiles; tile += at_once) {
+        const size_t left = args->channels - tile * EI_TILE_CHANNELS;
+        some.channels = left < most ? left : most;
+        if (!args->spare_kept || tiles > room) {
+            for (size_t i = 0; i < at_once; i++) {
+                zip_weights(panel + i * panel_bytes, args->weights + (tile + i) * args->tile_bytes,
+                            args->segment_count, args->groups);
+            }
+        }
+        multiply(&some);
+        some.bias += most;
+        some.multiplier += most;
+        some.y += most;
     }
 }
 

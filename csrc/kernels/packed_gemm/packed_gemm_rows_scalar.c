@@ -54,6 +54,7 @@ static void multiply_run(const ei_packed_gemm *gemm, const ei_pixel_rows *job,
         memset(patch + now.pixels * now.pixel_step, 0, EI_PATCH_SLACK); // read, multiplied by 0
         now.y = y + first * now.y_step;
         gemm->multiply(&now);
+        now.spare_kept = 1;
     }
 }
 

@@ -150,15 +150,12 @@ EI_ALWAYS_INLINE void add_groups(int32x4_t sum[PIXELS][2 * QUADS], const int8_t 
           [s2] "+w"((sum)[1][2 * (quad)]), [s3] "+w"((sum)[1][2 * (quad) + 1])                     \
         : [x0] "w"((x)[0].val[1]), [x1] "w"((x)[1].val[1]), [a1] "w"((w)[1]), [b1] "w"((w)[2]))
 
-/// Two pixels, `count` times two groups.
+/// Two pixels, `count` times two groups. Leaves products `p` of the second four channels to the next
+/// call, or add_left().
 EI_ALWAYS_INLINE const int8_t *add_in_order(int32x4_t sum[PIXELS][2 * QUADS],
-                                            const int8_t *x[PIXELS], const int8_t *w,
-                                            size_t count) {
-    int16x8_t n[2 * PIXELS], p[2 * PIXELS];
-    EI_UNROLL
-    for (int i = 0; i < 2 * PIXELS; i++) {
-        p[i] = vdupq_n_s16(0);
-    }
+                                            int16x8_t p[2 * PIXELS], const int8_t *x[PIXELS],
+                                            const int8_t *w, size_t count) {
+    int16x8_t n[2 * PIXELS];
     for (; count > 0; count--) {
         int32x4x2_t two[PIXELS];
         int8x16_t weights[3];
@@ -172,12 +169,15 @@ EI_ALWAYS_INLINE const int8_t *add_in_order(int32x4_t sum[PIXELS][2 * QUADS],
         BEGIN_STEP(LOAD_FIRST, n, p, sum, 3, two, weights, w);
         END_STEP(n, p, sum, 0, two, weights);
     }
+    return w;
+}
+
+EI_ALWAYS_INLINE void add_left(int32x4_t sum[PIXELS][2 * QUADS], const int16x8_t p[2 * PIXELS]) {
     EI_UNROLL
     for (int i = 0; i < 2 * PIXELS; i++) {
         int32x4_t *last = &sum[i / 2][2 + i % 2]; // of the second four channels
         *last = vpadalq_s16(*last, p[i]);
     }
-    return w;
 }
 
 #endif
@@ -193,7 +193,8 @@ EI_ALWAYS_INLINE void begin_channels(ei_gemm_tile *tile) {
     }
 }
 
-EI_ALWAYS_INLINE void add_up(int32x4_t acc[PIXELS][QUADS], const ei_gemm_tile *tile, const int MR) {
+EI_ALWAYS_INLINE void compute_bytes(int8x16_t y[PIXELS], const ei_gemm_tile *tile, const int MR) {
+    int32x4_t acc[PIXELS][QUADS];
     const ei_packed_gemm_args *args = tile->args;
     const int8_t *w = tile->weights;
     int32x4_t sum[PIXELS][2 * QUADS];
@@ -206,6 +207,13 @@ EI_ALWAYS_INLINE void add_up(int32x4_t acc[PIXELS][QUADS], const ei_gemm_tile *t
         }
         HIDE(start); // two registers are loaded at a time, but copied one by one
     }
+#if EI_PAIRS && defined(__aarch64__)
+    int16x8_t left[2 * PIXELS];
+    EI_UNROLL
+    for (int i = 0; i < 2 * PIXELS; i++) {
+        left[i] = vdupq_n_s16(0);
+    }
+#endif
     for (size_t s = 0; s < args->segment_count; s++) {
         const int8_t *x[PIXELS];
         EI_UNROLL
@@ -215,7 +223,7 @@ EI_ALWAYS_INLINE void add_up(int32x4_t acc[PIXELS][QUADS], const ei_gemm_tile *t
         size_t group = args->groups;
 #if EI_PAIRS && defined(__aarch64__)
         if (MR == PIXELS) {
-            w = add_in_order(sum, x, w, group / 2);
+            w = add_in_order(sum, left, x, w, group / 2);
             group %= 2;
         }
 #endif
@@ -230,6 +238,11 @@ EI_ALWAYS_INLINE void add_up(int32x4_t acc[PIXELS][QUADS], const ei_gemm_tile *t
             w += EI_TILE_BYTES;
         }
     }
+#if EI_PAIRS && defined(__aarch64__)
+    if (MR == PIXELS) {
+        add_left(sum, left);
+    }
+#endif
     EI_UNROLL
     for (int m = 0; m < MR; m++) {
         EI_UNROLL
@@ -237,7 +250,7 @@ EI_ALWAYS_INLINE void add_up(int32x4_t acc[PIXELS][QUADS], const ei_gemm_tile *t
             acc[m][c] = add_pairs(sum[m][2 * c], sum[m][2 * c + 1]);
         }
     }
-    add_pixel_bias(acc, tile, MR);
+    requantize(y, acc, tile, MR);
 }
 
 #endif
