@@ -9,8 +9,9 @@ static ei_status check_taps(const ei_node *node, uint32_t i, const char *what, i
                             int32_t taps, int32_t size) {
     const ei_tensor_record *indices = ei_node_input(node, i);
     const ei_tensor_record *weights = ei_node_input(node, i + 1);
-    const size_t count = (size_t)entries * (size_t)taps;
-    EI_TRY(ei_check_constant_elements(indices, what, EI_INT32, count));
+    const uint64_t wanted = (uint64_t)entries * (uint64_t)taps; // wraps in 32 bits
+    EI_TRY(ei_check_constant_elements(indices, what, EI_INT32, wanted));
+    const size_t count = (size_t)wanted; // as many elements as a tensor holds
     EI_TRY(ei_check_int_array(ei_node_constant(node, indices), count, what, 0, size - 1));
     EI_TRY(ei_check_constant_elements(weights, what, EI_FLOAT32, count));
     return ei_check_finite_array(ei_node_constant(node, weights), count, what);

@@ -138,6 +138,8 @@ REFUSALS: list[tuple[Callable[[], Operation], Change, str]] = [
     (resize_f32, param("row_taps", 0), "row_taps: is 0, must be from 1 to"),
     (resize_f32, param("column_taps", -1), "column_taps: is -1, must be from 1 to"),
     (resize_f32, param("row_taps", 3), "rows: has 6 elements, must have at least 9"),
+    # 3 times as many are 2 in 32 bits
+    (resize_f32, param("row_taps", 1431655766), "rows: has 6 .* at least 4294967298"),
     (resize_f32, activation(Y, (2, 4, 4, 5), F32), "rows: has 6 elements, must have at least 8"),
     (resize_f32, activation(Y, (2, 3, 5, 5), F32), "columns: has 4 elements, .* at least 5"),
     (resize_f32, activation(1, (3, 2), "int32"), "rows: is an activation, must be a constant"),
