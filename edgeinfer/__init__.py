@@ -1,4 +1,4 @@
-"""edgeinfer: run quantised models inside RAM and power budgets known beforehand.
+"""edgeinfer: run quantised and float32 models inside a RAM budget known beforehand.
 
 >>> model = edgeinfer.load("model.edge", ram_budget="96KiB")
 >>> model.run(x)

@@ -1,4 +1,4 @@
-/// edgeinfer: run quantised models in memory known beforehand.
+/// edgeinfer: run quantised and float32 models in memory known beforehand.
 ///
 /// How it goes:
 ///
@@ -7,9 +7,9 @@
 ///     ei_model_open("m.edge", &model);                    // maps the file, checks all of it
 ///     size_t bytes;
 ///     ei_session_size(model, 0, NULL, &bytes);            // the number that `edgeinfer convert` printed
-///     void *memory = aligned_alloc(64, bytes);            // or a static array: the library takes no other memory
+///     void *memory = aligned_alloc(64, bytes);            // or a static array: a session takes no other memory
 ///     ei_session_init(model, 0, NULL, memory, bytes, &session);
-///     ei_session_run(session, inputs, outputs);           // allocates nothing, ever
+///     ei_session_run(session, inputs, outputs);           // allocates nothing
 ///     ei_session_close(session);                          // ends the threads that options.threads asked for
 ///     ei_model_close(model);
 ///
@@ -180,8 +180,13 @@ EI_API uint32_t ei_session_threads(const ei_session *session);
 /// Runs the program. inputs[i] and outputs[i] are dense row-major arrays of the sizes that ei_model_input and
 /// ei_model_output tell, aligned to their element. Kernels read and write them directly, so an output must overlap neither
 /// an input nor another output, and none may lie in the session's memory (EI_ERROR_ARGUMENT). NULL for the array or an
-/// entry means the session's own buffer (ei_session_input, ei_session_output). Allocates nothing. EI_ERROR_DATA when a
-/// value in the data is out of range (gather); outputs are then unspecified.
+/// entry means the session's own buffer (ei_session_input, ei_session_output). Allocates nothing. EI_ERROR_DATA when an
+/// index in the data is out of range (gather, gather_elements).
+///
+/// Where the program has custom operators, their run() is called from here: it may fail with any status of its own, it must
+/// keep the promise to allocate nothing itself, and its stack comes on top of the library's.
+///
+/// After a run that failed on data or in a custom operator the contents of the outputs are unspecified.
 EI_API ei_status ei_session_run(ei_session *session, const void *const *inputs,
                                 void *const *outputs);
 /// The session's own buffer for an input: write it in place, then run with NULL. Its contents do not survive a run.

@@ -46,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
     parser = argparse.ArgumentParser(
         prog="edgeinfer",
-        description="Run quantised models inside RAM and power budgets known beforehand.",
+        description="Run quantised and float32 models inside a RAM budget known beforehand.",
         epilog=_EXIT_CODES + "\nexample:\n  edgeinfer convert model.tflite -o model.edge",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
