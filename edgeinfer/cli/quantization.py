@@ -6,6 +6,7 @@ import argparse
 import math
 from typing import TYPE_CHECKING, Any
 
+from edgeinfer.cli.accuracy import share
 from edgeinfer.cli.arguments import natural, positive_int, positive_number
 from edgeinfer.errors import InputError
 
@@ -50,6 +51,13 @@ def add_quantization_arguments(parser: argparse.ArgumentParser) -> None:
         choices=["nearest", "adaptive"],
         help="how weights are rounded; adaptive: so that layers answer like the float model's, "
         "which takes longer and needs the jit extra (default nearest)",
+    )
+    group.add_argument(
+        "--prune",
+        type=share,
+        metavar="SHARE",
+        help="remove this share of the output channels of layers that allow it, such as 0.3, and "
+        "let those behind make up for them; accuracy suffers, as the report tells",
     )
     group.add_argument(
         "--io",
@@ -127,6 +135,7 @@ def quantization_options(args: argparse.Namespace) -> dict[str, Any]:
         "method": args.method,
         "percentile": args.percentile,
         "rounding": args.round,
+        "prune": args.prune,
         "io": args.io,
         "keep_float": args.keep_float,
         "int16": args.int16,
@@ -157,5 +166,9 @@ def quantization_lines(described: dict[str, Any]) -> list[str]:
     ]
     if described.get("rounding") == "adaptive":
         lines[0] += ", weights rounded adaptively"
+    if "pruned" in described:
+        layers = described["pruned"]["layers"]
+        removed = sum(layer["before"] - layer["after"] for layer in layers)
+        lines.append(f"  pruned   {removed} channels of {len(layers)} layers")
     lines += [f"  float32  {name}: {reason}" for name, reason in described["float_layers"].items()]
     return lines

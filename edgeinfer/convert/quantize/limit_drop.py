@@ -159,8 +159,10 @@ class _Limiter:
             and layer_name(node) not in self.wide
         }
         self.most = max(1, int(options.max_raised * len(self.nodes))) if options.max_raised else 0
-        reference = run_outputs(graph, self.names, self.data.held_out, "the float model", progress)
-        self.score: Score = score_of(options.metric, graph, reference, self.data.held_out)
+        held_out = self.data.held_out
+        original = quantized.original.graph
+        reference = run_outputs(original, self.names, held_out, "the float model", progress)
+        self.score: Score = score_of(options.metric, graph, reference, held_out)
         self.float_score = self.score.of(reference)
         self.judge = OutputError(quantized.teacher, self.data.samples[:PROBE_SAMPLES])
 
@@ -330,11 +332,12 @@ class _Limiter:
             if raised
             else "and no layer may be raised"
         )
+        less = "" if self.quantized.pruned is None else ", or prune less"
         return AccuracyError(
             f"{self.quantized.teacher.graph.name}: {self.score.name} drops by {first:.3%} at INT8, "
             f"{tried}; at most {self.limit:.3%} was asked for. Let more layers be raised "
             f"(max_raised; {self.most} were allowed), allow a larger drop, or calibrate with more "
-            f"samples. Most is lost in:{named}",
+            f"samples{less}. Most is lost in:{named}",
             limit=self.limit,
             reached=min(first, reached),
             layers=[name for group in groups[:NAMED] for name in group.layers],

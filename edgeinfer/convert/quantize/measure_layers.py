@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from edgeinfer.convert.graph import Graph, Tensor
 from edgeinfer.convert.lower.quantized import quantized
@@ -21,6 +22,30 @@ from edgeinfer.convert.quantize.run_graph import Array, GraphRunner, Sample
 
 Outputs = dict[str, Array]
 """Real numbers by output name."""
+
+
+@dataclass(frozen=True, eq=False)
+class Unpruned:
+    """The float model before channels were removed and equalised, as what layers should make.
+
+    Attributes
+    ----------
+    kept : for every tensor that lost channels, where those that are left lie in its last axis.
+    scales : for every tensor that was equalised, what the channels that are left were divided by.
+    """
+
+    model: FloatModel
+    kept: Mapping[str, npt.NDArray[np.int64]]
+    scales: Mapping[str, npt.NDArray[np.float64]]
+
+    def seen(self, made: Mapping[str, Array]) -> dict[str, Array]:
+        """Its tensors on the channels that are left, scaled as those are."""
+        found = {}
+        for name, values in made.items():
+            kept = values[..., self.kept[name]] if name in self.kept else values
+            scale = self.scales.get(name)
+            found[name] = kept if scale is None else (kept / scale).astype(np.float32)
+        return found
 
 
 @dataclass(eq=False)
@@ -38,6 +63,7 @@ def measure_layers(
     stored: Mapping[str, Tensor],
     samples: Sequence[Sample],
     progress: Progress | None = None,
+    unpruned: Unpruned | None = None,
 ) -> dict[str, LayerMeasure]:
     """Agreement of every computed float32 tensor of the teacher that the quantised graph still has.
 
@@ -45,6 +71,7 @@ def measure_layers(
     ----------
     graph : a finished quantised graph.
     stored : of `QuantizedGraph`: the tensor that stands for each of the teacher's, by name.
+    unpruned : what is held against in the teacher's place, where that has lost channels.
 
     Returns
     -------
@@ -60,12 +87,14 @@ def measure_layers(
         found = measure.stored.quantization
         if found is not None:
             measure.saturation = Saturation(found, measure.stored.dtype)
-    ours = teacher.runner(list(measures))
+    ours = (teacher if unpruned is None else unpruned.model).runner(list(measures))
     theirs = GraphRunner(graph, [measure.stored.name for measure in measures.values()])
     for number, sample in enumerate(samples):
         if progress is not None:
             progress(f"measuring layers: sample {number + 1} of {len(samples)}")
         expected, made = ours.run(sample), theirs.run(fed(graph, sample))
+        if unpruned is not None:
+            expected = unpruned.seen(expected)
         for name, measure in measures.items():
             values = made[measure.stored.name]
             real = real_values(values, measure.stored.quantization)

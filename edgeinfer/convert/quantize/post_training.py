@@ -1,14 +1,16 @@
 """Post-training quantisation, from a float graph and samples to a quantised graph.
 
 1. Prepare: unique names, divisions by constants as products (`prepare_graph`).
-2. Observe the float teacher's activations over the calibration samples: extremes and means
+2. Remove channels, where that is asked for (`prune_channels`). The pruned model is the teacher from
+   here on; reports hold the result against the model as it was.
+3. Observe the float teacher's activations over the calibration samples: extremes and means
    (`observe`).
-3. Equalise channels across layers (`equalize`). The equalised model is the teacher from here on.
-4. Observe distributions, and choose a range for every activation (`choose_ranges`).
-5. Round weights and build the quantised graph (`quantize_graph`).
-6. Correct biases (`correct_bias`); or round weights to each other and correct biases with them
+4. Equalise channels across layers (`equalize`). The equalised model is the teacher from here on.
+5. Observe distributions, and choose a range for every activation (`choose_ranges`).
+6. Round weights and build the quantised graph (`quantize_graph`).
+7. Correct biases (`correct_bias`); or round weights to each other and correct biases with them
    (`round_weights`), where that is asked for.
-7. Finish: tables for chains of elementwise operators (`passes`).
+8. Finish: tables for chains of elementwise operators (`passes`).
 
 Each of these helps most models and harms a few. So the method "auto" builds what it cannot tell
 beforehand, runs it on calibration samples and keeps the least error at the outputs
@@ -46,6 +48,7 @@ from edgeinfer.convert.quantize.observe import Observed, Progress, observe_extre
 from edgeinfer.convert.quantize.output_error import OutputError
 from edgeinfer.convert.quantize.prepare_graph import prepare
 from edgeinfer.convert.quantize.preprocessing import Preprocessing
+from edgeinfer.convert.quantize.prune_channels import Pruned, prune_channels, refuse_share
 from edgeinfer.convert.quantize.quantize_graph import IO, QuantizedGraph, quantize_graph
 from edgeinfer.convert.quantize.quantize_weights import ChosenWeights
 from edgeinfer.convert.quantize.range_minmax import minmax_range
@@ -73,6 +76,8 @@ class QuantizationOptions:
     equalize : bring channels to like ranges across layers.
     rounding : "nearest", or "adaptive": weights go up or down so that layers answer like the float
         model's (`round_weights`); needs numba, and takes as long as everything else.
+    prune : the share of output channels that layers lose where they can (`prune_channels`): above 0
+        and below 1. None for none.
     correct_bias : take out what rounding of weights adds to a layer's mean.
     io : with "float32", inputs and outputs stay float32 and the program converts them; with "int8"
         they are integers, whose scales and zero points the file says.
@@ -96,6 +101,7 @@ class QuantizationOptions:
     equalize: bool = True
     correct_bias: bool = True
     rounding: Rounding = "nearest"
+    prune: float | None = None
     io: IO = "float32"
     keep_float: Collection[str] | Mapping[str, str] = ()
     int16: Collection[str] = ()
@@ -117,6 +123,8 @@ class QuantizationOptions:
             raise InputError(
                 f"rounding is {self.rounding!r}; it must be one of {get_args(Rounding)}"
             )
+        if self.prune is not None:
+            refuse_share(self.prune)
         if self.io not in get_args(IO):
             raise InputError(f"io is {self.io!r}; it must be one of {get_args(IO)}")
         if self.max_drop is not None and not 0 <= self.max_drop < float("inf"):
@@ -135,8 +143,10 @@ class Quantized:
     ----------
     graph : the quantised graph, ready to be lowered.
     result : how its tensors and layers correspond to the teacher's.
-    teacher : the float model, equalised: the same function as the source, whose tensors are those
+    original : the float model as it was given, which outputs are held against.
+    teacher : the float model, pruned where that was asked for, and equalised: its tensors are those
         that the quantised ones approximate.
+    pruned : which channels the teacher has no longer; None where it has all.
     ranges : of every activation of the teacher.
     scales : for each tensor that was equalised, what its channels were divided by.
     bias_corrected : whether biases were corrected.
@@ -148,7 +158,9 @@ class Quantized:
 
     graph: Graph
     result: QuantizedGraph
+    original: FloatModel
     teacher: FloatModel
+    pruned: Pruned | None
     ranges: Ranges
     scales: Mapping[str, npt.NDArray[np.float64]]
     bias_corrected: bool
@@ -160,7 +172,9 @@ class Quantized:
 
     def described(self) -> dict[str, Any]:
         """What the file's metadata says of it."""
+        pruned = {} if self.pruned is None else {"pruned": self.pruned.described()}
         return {
+            **pruned,
             "scheme": "int8",
             "method": self.ranges.method,
             "seed": self.options.seed,
@@ -205,19 +219,30 @@ def quantize_model(
         preprocessing=chosen.preprocessing,
         allow_thin=chosen.allow_thin_calibration,
     )
-    teacher = FloatModel(graph)
+    original = teacher = FloatModel(graph)
+    pruned = None
+    if chosen.prune is not None:
+        if not chosen.allow_thin_calibration:
+            names = [tensor.name for tensor in teacher.activations]
+            extremes = observe_extremes(teacher.runner(names), data.samples).extremes
+            refuse_unnormalised(graph, data.samples, extremes, "calibration data")
+        pruned = prune_channels(
+            graph, data.samples, chosen.prune, seed=chosen.seed, progress=progress
+        )
+        graph = pruned.graph
+        teacher = FloatModel(graph)
     names = [tensor.name for tensor in teacher.activations]
     averaged = {node.input(0).name for node in layers_to_correct(graph)}
     observed = observe_extremes(teacher.runner(names), data.samples, averaged, progress)
-    if not chosen.allow_thin_calibration:
+    if not chosen.allow_thin_calibration and pruned is None:
         refuse_unnormalised(graph, data.samples, observed.extremes, "calibration data")
-    variants = [_Variant(FloatModel(graph), observed, {})]
+    variants = [_Variant(teacher, observed, {})]
     if chosen.equalize:
         equalization = equalize(graph, observed.extremes)
         if equalization.scales:
             seen = scaled(observed, equalization.scales)
             variants.append(_Variant(FloatModel(equalization.graph), seen, equalization.scales))
-    return _Search(data, chosen, progress).best(variants)
+    return _Search(original, pruned, data, chosen, progress).best(variants)
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,6 +268,8 @@ class _Candidate:
 class _Search:
     """Builds what the options allow, and keeps what is nearest to the teacher."""
 
+    original: FloatModel
+    pruned: Pruned | None
     data: CalibrationData
     options: QuantizationOptions
     progress: Progress | None
@@ -271,7 +298,9 @@ class _Search:
         return Quantized(
             best.result.graph,
             best.result,
+            self.original,
             variant.teacher,
+            self.pruned,
             best.ranges,
             variant.scales,
             best.is_corrected,

@@ -23,7 +23,12 @@ import numpy as np
 from edgeinfer.convert.graph import Node, Tensor
 from edgeinfer.convert.program import Operation
 from edgeinfer.convert.quantize.measure import Agreement, TopOne, looks_like_classes
-from edgeinfer.convert.quantize.measure_layers import LayerMeasure, measure_layers, run_outputs
+from edgeinfer.convert.quantize.measure_layers import (
+    LayerMeasure,
+    Unpruned,
+    measure_layers,
+    run_outputs,
+)
 from edgeinfer.convert.quantize.observe import Progress
 from edgeinfer.convert.quantize.precision import is_numeric
 from edgeinfer.convert.quantize.prepare_graph import layer_name
@@ -95,6 +100,8 @@ class QuantizationReport:
     Attributes
     ----------
     drop : what `max_drop` did, as `limit_drop.Outcome.described`; None where it was not asked for.
+    pruned : channels that were removed, as `prune_channels.Pruned.described`; None where none were.
+        Layers that lost channels are measured on those that are left.
     """
 
     model: str
@@ -109,6 +116,7 @@ class QuantizationReport:
     layers: tuple[LayerReport, ...]
     kernels: tuple[KernelCount, ...] = ()
     drop: Mapping[str, Any] | None = None
+    pruned: Mapping[str, Any] | None = None
 
     @property
     def precisions(self) -> dict[str, int]:
@@ -189,8 +197,14 @@ def make_report(
     """
     teacher, data = quantized.teacher, quantized.data
     step = max(1, -(-len(data.held_out) // MAX_SAMPLES))
+    pruned = quantized.pruned
     measures = measure_layers(
-        teacher, quantized.graph, quantized.result.stored, data.held_out[::step], progress
+        teacher,
+        quantized.graph,
+        quantized.result.stored,
+        data.held_out[::step],
+        progress,
+        None if pruned is None else Unpruned(quantized.original, pruned.kept, quantized.scales),
     )
     return QuantizationReport(
         model=teacher.graph.name,
@@ -207,6 +221,7 @@ def make_report(
         ),
         kernels=count_kernels(reasons or {}),
         drop=quantized.drop,
+        pruned=None if pruned is None else pruned.described(),
     )
 
 
@@ -221,13 +236,13 @@ def count_kernels(reasons: Mapping[Operation, str]) -> tuple[KernelCount, ...]:
 
 
 def _outputs(quantized: Quantized, progress: Progress | None) -> tuple[OutputReport, ...]:
-    teacher, samples = quantized.teacher.graph, quantized.data.held_out
-    names = [tensor.name for tensor in teacher.outputs]
-    expected = run_outputs(teacher, names, samples, "the float model", progress)
+    original, samples = quantized.original.graph, quantized.data.held_out
+    names = [tensor.name for tensor in original.outputs]
+    expected = run_outputs(original, names, samples, "the float model", progress)
     found = run_outputs(quantized.graph, names, samples, "the quantised model", progress)
-    shapes = [tensor.shape for tensor in teacher.inputs]
+    shapes = [tensor.shape for tensor in original.inputs]
     reports = []
-    for tensor in dict.fromkeys(teacher.outputs):
+    for tensor in dict.fromkeys(original.outputs):
         agreement, top = Agreement(), TopOne()
         x, y = expected[tensor.name], found[tensor.name]
         agreement.include(x, y)

@@ -14,7 +14,7 @@ from edgeinfer.convert.quantize.report_charts import (
     range_chart,
     sqnr_chart,
 )
-from edgeinfer.convert.quantize.report_text import drop_line, measured_on, notes
+from edgeinfer.convert.quantize.report_text import drop_line, measured_on, notes, pruned_line
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff; margin: 2rem auto;
@@ -84,6 +84,8 @@ def _sentence(report: QuantizationReport) -> str:
     text = f"INT8 by post-training quantisation: {measured_on(report)}; seed {report.seed}"
     if report.equalized_tensors:
         text += f"; channels of {report.equalized_tensors} tensors equalised"
+    if report.pruned is not None:
+        text += f"; {pruned_line(report.pruned)}"
     return text + ("; biases corrected." if report.bias_corrected else ".")
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from edgeinfer.cli.text import decibels, format_table, printable, shortened
 from edgeinfer.convert.quantize.report import LayerReport, OutputReport, QuantizationReport
 
@@ -15,6 +18,8 @@ def terminal_text(report: QuantizationReport, rows: int = ROWS) -> str:
     lines = [measured_on(report)]
     lines += [f"  output   {output_line(output)}" for output in report.outputs]
     lines.append(f"  layers   {precision_line(report)}")
+    if report.pruned is not None:
+        lines.append(f"  {pruned_line(report.pruned)}")
     if report.drop is not None:
         lines.append(f"  {drop_line(report)}")
     worst = report.worst(rows)
@@ -51,6 +56,16 @@ def precision_line(report: QuantizationReport) -> str:
             reasons[reason] = reasons.get(reason, 0) + 1
     why = "; ".join(f"{printable(reason)} ({n})" for reason, n in reasons.items())
     return f"{listed}; float32: {why}" if why else listed
+
+
+def pruned_line(pruned: Mapping[str, Any]) -> str:
+    """How many channels layers have lost."""
+    layers = pruned["layers"]
+    before, after = (sum(layer[key] for layer in layers) for key in ("before", "after"))
+    return (
+        f"pruned   {before - after} of {before} channels, of {len(layers)} layers; "
+        f"{len(pruned['left_alone'])} layers left alone"
+    )
 
 
 def drop_line(report: QuantizationReport) -> str:
