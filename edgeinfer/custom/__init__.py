@@ -196,7 +196,7 @@ def load_custom_ops(path: str | os.PathLike[str]) -> None:
         spec.loader.exec_module(importlib.util.module_from_spec(spec))
     except EdgeInferError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # the user's code may also end the process
         raise InputError(f"{os.fspath(path)!r}: {type(error).__name__}: {error}") from error
     _loaded.add(real)
 

@@ -31,6 +31,7 @@ _RAISED = b"the function raised an exception; call it from Python to see which\0
 _TENSOR_BYTES = 72
 _ALLOCATORS = ("NRT_MemInfo_alloc", "NRT_Allocate", "NRT_Reallocate")
 _NUMBA_TYPES = {"int": "int64", "float": "float64", "ints": "int64[:]", "floats": "float64[:]"}
+_LIST_DTYPES = {"ints": "int64", "floats": "float64"}
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class CallPlan:
     arguments: tuple[str, ...]  # expressions, see _SOURCE
     parameters: tuple[str, ...]  # names of the function's parameters
     operands: tuple[str, ...]  # those that are inputs and output
+    list_dtypes: Mapping[str, str]  # of the attributes that are lists, by name
     scratch_dtype: str = "uint8"
 
     @property
@@ -71,9 +73,8 @@ class CallPlan:
             given[f"{name}_scale"] = np.float32(scale)
             given[f"{name}_zero_point"] = np.int32(zero_point)
         for name, value in attributes.items():
-            if isinstance(value, list):
-                floating = any(isinstance(number, float) for number in value)
-                given[name] = np.array(value, np.float64 if floating else np.int64)
+            if isinstance(value, list):  # its numbers do not tell the type: there may be none
+                given[name] = np.array(value, self.list_dtypes[name])
             else:
                 given[name] = value
         given["scratch"] = np.empty(scratch_bytes // self.scratch_item, self.scratch_dtype)
@@ -161,6 +162,7 @@ def plan_call(
         tuple(arguments),
         tuple(parameters),
         tuple(operands),
+        {a.name: _LIST_DTYPES[a.kind] for a in attributes if a.kind in _LIST_DTYPES},
         scratch_dtype,
     )
 

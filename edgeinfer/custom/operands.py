@@ -102,10 +102,10 @@ class Attribute:
 
 
 _KINDS = {
-    "int": "an integer",
+    "int": "an integer of 64 bits",
     "float": "a number",
     "text": "text",
-    "ints": "a list of integers",
+    "ints": "a list of integers of 64 bits",
     "floats": "a list of numbers",
 }
 _OF_TYPE: dict[Any, str] = {
@@ -147,7 +147,12 @@ def _declared(name: str, value: Any) -> Attribute:
             f"attribute {name!r}: {value!r} is neither a default (number, text, list of numbers) "
             "nor a type (int, float, str, list[int], list[float])"
         )
-    return Attribute(name, kind, Attribute(name, kind, None).accept(value))
+    try:
+        return Attribute(name, kind, Attribute(name, kind, None).accept(value))
+    except ValueError as error:  # of this kind, and out of its range
+        raise InputError(str(error)) from error
+    except OverflowError as error:  # a whole number that no float64 holds
+        raise InputError(f"attribute {name!r}: {error}") from error
 
 
 def _kind_of(value: Any) -> str | None:

@@ -267,6 +267,13 @@ def test_metrics_that_are_none_are_refused(metric: Any, message: str) -> None:
         score(metric, OUTPUTS, x=np.zeros(4))
 
 
+def test_a_metric_file_that_ends_the_process_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text("raise SystemExit(0)")
+    with pytest.raises(InputError, match=r"cannot import .*mine\.py: SystemExit: 0"):
+        score(f"{path}:right", OUTPUTS, x=np.zeros(4))
+
+
 def test_labels_of_another_number_are_refused() -> None:
     with pytest.raises(InputError, match="8 labels for 4 rows"):
         score("accuracy", OUTPUTS, labels=np.zeros((4, 2, 1), int))

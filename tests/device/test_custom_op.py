@@ -255,6 +255,10 @@ def scaled(x: Any, y: Any, x_scale: Any) -> None:
         (two, "void(float32[:], float32[:])", {"shape": "all"}, "shape is 'all', must be"),
         (two, "void(float32[:], float32[:])", {"attributes": {"a b": 1.0}}, "an identifier"),
         (two, "void(float32[:], float32[:])", {"attributes": {"a": object()}}, "neither a default"),
+        (two, "void(float32[:], float32[:])", {"attributes": {"a": 2**70}}, "integer of 64 bits"),
+        (two, "void(float32[:], float32[:])", {"attributes": {"a": [0, 2**70]}}, "list of integ"),
+        (two, "void(float32[:], float32[:])", {"attributes": {"a": [0.5, 10**400]}}, "int too la"),
+        (two, "void(float32[:], float32[:])", {"attributes": {"a": "\0"}}, "must be text"),
         (two, "void(float32[:], float32[:])", {"attributes": {"a" * 32: 1}}, "at most 31"),
     ],
 )  # fmt: skip
@@ -433,7 +437,11 @@ def test_a_file_of_operators_is_run_once(tmp_path: Path) -> None:
 
 def test_a_file_of_operators_that_fails_says_so(tmp_path: Path) -> None:
     path = tmp_path / "ops.py"
-    for text, message in (("1 / 0", "ZeroDivisionError"), ("x ==", "SyntaxError")):
+    for text, message in (
+        ("1 / 0", "ZeroDivisionError"),
+        ("x ==", "SyntaxError"),
+        ("exit(0)", "SystemExit: 0"),
+    ):
         path.write_text(text)
         with pytest.raises(edgeinfer.InputError, match=f"ops.py': {message}"):
             edgeinfer.load_custom_ops(path)

@@ -78,6 +78,38 @@ def test_bits_of_a_python_function(operator: CustomOp) -> None:
     np.testing.assert_allclose(y, x["a"] * 2.0 + b * weights, rtol=1e-6)
 
 
+def test_lists_may_be_empty() -> None:
+    """Their type is the declared one: an empty list has no number that would tell it."""
+
+    @edgeinfer.custom_op(
+        "Poly",
+        "void(float32[:], float32[:], float64[:], int64[:])",
+        attributes={"terms": list[float], "axes": list[int]},
+    )
+    def poly(x: Any, y: Any, terms: Any, axes: Any) -> None:
+        for i in range(x.size):
+            y[i] = x[i] * (1 + axes.size)
+            for term in terms:
+                y[i] += term
+
+    try:
+        found = find("Poly")
+        assert found is not None
+        x = np.arange(4, dtype=np.float32)
+        for terms, axes in (([], []), ([0.5, 2.0], []), ([], [3])):
+            blob = encode_blob(found, found.fill({"terms": terms, "axes": axes}))
+            inputs = [
+                Value("blob", blob.shape, "uint8", data=blob),
+                Value("x", (4,), "float32"),
+            ]
+            outputs = [Value("y", (4,), "float32")]
+            data = file_of(Operation("custom", inputs, outputs, {"scratch_bytes": 0}, "node"))
+            y = run_on_both(data, {"x": x}, {"x": x})["y"]
+            np.testing.assert_array_equal(y, x * (1 + len(axes)) + sum(terms))
+    finally:
+        edgeinfer.unregister_custom_op("Poly")
+
+
 def test_an_exception_ends_the_run(operator: CustomOp) -> None:
     x = feed()
     x["a"][0, 0] = 2e30

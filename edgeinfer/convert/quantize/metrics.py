@@ -99,7 +99,7 @@ class Score:
             value = float(self.function(outputs, self.reference, self.samples))
         except InputError:
             raise
-        except Exception as error:  # the user's code
+        except (Exception, SystemExit) as error:  # the user's code may also end the process
             raise InputError(
                 f"metric {self.name!r} failed: {type(error).__name__}: {error}"
             ) from error
@@ -153,7 +153,7 @@ def _loaded(text: str) -> MetricFunction:
         )
     try:
         module = _module(where)
-    except Exception as error:  # the user's code
+    except (Exception, SystemExit) as error:  # the user's code may also end the process
         raise InputError(
             f"metric {text!r}: cannot import {where}: {type(error).__name__}: {error}"
         ) from error
