@@ -1,7 +1,7 @@
 """Compare two models layer by layer on data, and show the first layer that goes wrong.
 
 The first model is the reference. Each is an .onnx, .tflite or .edge file; tensors correspond by
-name, by the source node that makes them, and at the outputs. Exits with 1 when a tensor breaks a
+name, by the source node that makes them, and at the outputs. Exits with 5 when a tensor breaks a
 limit.
 """
 
@@ -64,7 +64,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compare; 1 when a limit is broken."""
+    """Compare; exit code 5 when a limit is broken."""
+    from edgeinfer import cli
+    from edgeinfer.convert import require_converter
+
+    require_converter("comparing models")
     from edgeinfer.convert.compare import Limits, compare
 
     with Progress() as progress:
@@ -84,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
         print_json(_as_data(comparison))
     else:
         _print(comparison, args.all)
-    return 1 if comparison.first_broken else 0
+    return cli.EXIT_INACCURATE if comparison.first_broken else cli.EXIT_OK
 
 
 def _as_data(comparison: Comparison) -> dict[str, Any]:

@@ -21,11 +21,22 @@ if TYPE_CHECKING:
 __all__ = ["Conversion", "Problem", "check", "convert"]
 
 
+def require_converter(what: str) -> None:
+    """Make sure that the converter is installed, which the device's wheel does not have.
+
+    Raises
+    ------
+    MissingExtraError
+        It is not; the message says that `what` needs it.
+    """
+    if find_spec("edgeinfer.convert.api") is None:
+        raise MissingExtraError(what, "edgeinfer-convert", "convert")
+
+
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if find_spec("edgeinfer.convert.api") is None:  # the device's wheel does not have it
-        raise MissingExtraError("conversion", "edgeinfer-convert", "convert")
+    require_converter("conversion")
     from edgeinfer.convert import api
 
     found: object = getattr(api, name)
