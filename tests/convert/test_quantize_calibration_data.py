@@ -133,7 +133,7 @@ def test_what_is_not_finite_is_never_allowed(value: float) -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (numbers(0, 40, 4, 4, 4), r"shape \[40, 4, 4, 4\]; samples are \[1, 4, 4, 3\]"),
+        (numbers(0, 40, 4, 4, 4), r"4, 4, 4\]; samples are \[1, 4, 4, 3\], or \[N, 4, 4, 3\]"),
         ([numbers(0, 4, 3)] * 40, r"sample 0: .*shape \[4, 3\]; one sample is"),
         (SAMPLES.astype("U8"), "must be numbers"),
         (7, "is a int; give a path"),
@@ -145,6 +145,14 @@ def test_what_is_not_finite_is_never_allowed(value: float) -> None:
 def test_what_does_not_fit_is_refused(source: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         all_of(source, allow_thin=True)
+
+
+def test_the_shape_that_is_advised_is_not_the_one_that_was_refused() -> None:
+    """An axis that is not 1 is no batch: samples are stacked in front of it."""
+    inputs = [Tensor("x", (2, 640), "float32")]
+    with pytest.raises(InputError, match=r"\[64, 640\]; samples are \[2, 640\], or \[N, 2, 640\]"):
+        load_calibration(numbers(0, 64, 640), inputs, allow_thin=True)
+    load_calibration(numbers(0, 32, 2, 640), inputs, allow_thin=True)
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:

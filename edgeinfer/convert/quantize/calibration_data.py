@@ -239,10 +239,11 @@ def _stack(array: Array, tensor: Tensor, name: str) -> Array:
 
 def _wrong_shape(array: Array, tensor: Tensor, name: str, what: str) -> InputError:
     wanted = list(tensor.shape)
+    stacked = wanted[1:] if wanted[:1] == [1] else wanted  # an axis of 1 is the batch's
     return InputError(
         f"{name}: the array for input {tensor.name!r} has shape {list(array.shape)}; "
         f"{what} {wanted}"
-        + (f", or [N, {', '.join(map(str, wanted[1:]))}]" if what == "samples are" else "")
+        + (f", or [{', '.join(map(str, ['N', *stacked]))}]" if what == "samples are" else "")
     )
 
 

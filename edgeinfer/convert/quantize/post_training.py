@@ -204,11 +204,18 @@ def quantize_model(
     Raises
     ------
     InputError
-        Samples that do not look like what the model was trained on; tensors that are not finite.
+        Samples that do not look like what the model was trained on; tensors that are not finite; a
+        layer that is asked for both in float32 and in int16.
     ConversionError
         The graph is quantised already.
     """
     chosen = options or QuantizationOptions()
+    both = sorted({*chosen.keep_float} & {*chosen.int16})
+    if both:  # asked here: `limit_drop` takes layers further than what the caller asked for
+        raise InputError(
+            f"{', '.join(map(repr, both))}: asked for both in float32 (keep_float) and with int16 "
+            "activations (int16); leave one out"
+        )
     prepare(graph)
     data = load_calibration(
         calibration,
