@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from edgeinfer.cli.arguments import add_custom_ops
+from edgeinfer.cli.arguments import UsageError, add_custom_ops
 from edgeinfer.errors import AccuracyError, BudgetError, ConversionError, EdgeInferError
 
 EXIT_OK = 0
@@ -25,7 +25,8 @@ exit codes:
   2  wrong usage
   3  the source model cannot be converted; every reason is listed
   4  over the RAM budget
-  5  quantisation costs more accuracy than --max-drop allows
+  5  not accurate enough: quantisation costs more than --max-drop, or a layer breaks a limit of
+     compare
 """
 
 SUBCOMMANDS = (
@@ -87,6 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             load_custom_ops(path)
         return int(args.run(args))
+    except UsageError as error:
+        return _fail(error, EXIT_USAGE)
     except ConversionError as error:
         return _fail(error, EXIT_NOT_CONVERTIBLE)
     except BudgetError as error:

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeinfer.errors import InputError
-
 if TYPE_CHECKING:
     from edgeinfer.convert.quantize.report import QuantizationReport
 
@@ -62,15 +60,10 @@ def accuracy_options(args: argparse.Namespace) -> dict[str, Any]:
     Raises
     ------
     InputError
-        There are such options and no --calibrate, or a report is of no kind that there is.
+        A report is of no kind that there is.
     """
     given = {"max_drop": args.max_drop, "metric": args.metric, "max_raised": args.max_raised}
     options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    if args.calibrate is None and (options or args.report):
-        listed = ", ".join(
-            "--" + key.replace("_", "-") for key in [*options, *(["report"] if args.report else [])]
-        )
-        raise InputError(f"{listed}: there is nothing to measure without --calibrate DATA")
     for path in args.report:
         from edgeinfer.convert.quantize.report import require_report_suffix
 

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from edgeinfer.budget import parse_bytes
 from edgeinfer.errors import InputError
+
+
+class UsageError(InputError):
+    """Options that do not go together: wrong usage, as what the parser refuses."""
 
 
 def add_custom_ops(parser: argparse.ArgumentParser) -> None:
@@ -162,6 +168,45 @@ def refuse_overwriting(output: Path, *sources: Path) -> None:
     for source in sources:
         if output.exists() and source.exists() and output.samefile(source):
             raise InputError(f"{output} would replace {source}, which is read; name another output")
+
+
+def require_writable(output: Path, *, in_place: bool = True) -> None:
+    """Find out before the work whether its result can be written.
+
+    Parameters
+    ----------
+    in_place : a file that is there is written over; False: it is replaced by a new one, for which
+        its folder must be writable.
+
+    Raises
+    ------
+    InputError
+        `output` is a folder, its folder is none, or this user may not write there.
+    """
+    folder = output.parent
+    if output.is_dir():
+        raise InputError(f"cannot write {output}: it is a folder; name a file")
+    if not folder.is_dir():
+        reason = "is no folder" if folder.exists() else "does not exist; make it first"
+        raise InputError(f"cannot write {output}: {folder} {reason}")
+    checked = output if in_place and output.exists() else folder
+    if not os.access(checked, os.W_OK):
+        raise InputError(f"cannot write {output}: {checked} is not writable for this user")
+
+
+def refuse_same_outputs(outputs: Sequence[Path]) -> None:
+    """Two outputs of a command must not be one file.
+
+    Raises
+    ------
+    InputError
+        Two of `outputs` are the same file, by whatever names.
+    """
+    named: dict[str, Path] = {}
+    for output in outputs:
+        other = named.setdefault(os.path.realpath(output), output)
+        if other is not output:
+            raise InputError(f"{other} and {output} are one file; name another output")
 
 
 def _int(text: str) -> int:

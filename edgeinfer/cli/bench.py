@@ -31,6 +31,7 @@ from edgeinfer.cli.arguments import (
     positive_number,
     positive_seconds,
     refuse_overwriting,
+    require_writable,
 )
 from edgeinfer.cli.progress import Progress
 from edgeinfer.cli.text import format_table, print_json, printable
@@ -91,6 +92,7 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.trace:
         refuse_overwriting(Path(args.trace), Path(args.model))
+        require_writable(Path(args.trace))
     start = time.perf_counter()
     with edgeinfer.load(
         args.model,

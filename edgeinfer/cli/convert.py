@@ -22,12 +22,19 @@ from edgeinfer.cli.accuracy import (
     add_accuracy_arguments,
     write_reports,
 )
-from edgeinfer.cli.arguments import add_shape_argument, byte_count, refuse_overwriting
+from edgeinfer.cli.arguments import (
+    add_shape_argument,
+    byte_count,
+    refuse_overwriting,
+    refuse_same_outputs,
+    require_writable,
+)
 from edgeinfer.cli.progress import Progress
 from edgeinfer.cli.quantization import (
     add_quantization_arguments,
     quantization_lines,
     quantization_options,
+    require_calibration,
 )
 from edgeinfer.cli.text import print_json
 
@@ -74,9 +81,10 @@ def run(args: argparse.Namespace) -> int:
     from edgeinfer.convert import convert
     from edgeinfer.model import ModelHandle
 
+    require_calibration(args)
     source = Path(args.model)
     output = Path(args.output) if args.output else source.with_suffix(".edge")
-    refuse_overwriting(output, source)
+    _require_outputs(args, source, output)
     with Progress() as progress:
         conversion = convert(
             source,
@@ -131,6 +139,22 @@ def run(args: argparse.Namespace) -> int:
     if conversion.accuracy is not None:
         print(f"\n{accuracy_text(conversion.accuracy)}")
     return 0
+
+
+def _require_outputs(args: argparse.Namespace, source: Path, output: Path) -> None:
+    """Refuse outputs that cannot be written, or would replace what is read, before the work."""
+    if not source.exists():
+        return  # which is what the reader of the model says
+    reports = [Path(report) for report in args.report]
+    read = [source, *map(Path, args.custom_ops)]
+    read += [Path(args.calibrate)] if args.calibrate else []
+    read += [Path(args.metric.rpartition(":")[0])] if args.metric else []
+    refuse_same_outputs([output, *reports])
+    for path in (output, *reports):
+        refuse_overwriting(path, *read)
+    require_writable(output, in_place=False)
+    for path in reports:
+        require_writable(path)
 
 
 def _needs_code(path: Path) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeinfer.budget import SESSION_THREAD_BYTES, format_bytes
-from edgeinfer.cli.arguments import refuse_overwriting
+from edgeinfer.cli.arguments import refuse_overwriting, require_writable
 from edgeinfer.cli.progress import Progress
 from edgeinfer.cli.text import print_json
 from edgeinfer.source_format import source_format
@@ -34,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the table of each program; draw the first."""
     for drawing in filter(None, (args.svg, args.png)):
         refuse_overwriting(Path(drawing), Path(args.model))
+        require_writable(Path(drawing))
     from edgeinfer.convert import draw
     from edgeinfer.convert.read import read_model
 

@@ -7,13 +7,59 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from edgeinfer.cli.accuracy import share
-from edgeinfer.cli.arguments import natural, positive_int, positive_number
-from edgeinfer.errors import InputError
+from edgeinfer.cli.arguments import UsageError, natural, positive_int, positive_number
 
 if TYPE_CHECKING:
     from edgeinfer.convert.quantize.preprocessing import Preprocessing
 
 METHODS = ("auto", "minmax", "percentile", "entropy", "mse")
+
+
+NEED_CALIBRATION = {
+    "method": "--method",
+    "percentile": "--percentile",
+    "no_equalize": "--no-equalize",
+    "no_bias_correction": "--no-bias-correction",
+    "round": "--round",
+    "prune": "--prune",
+    "io": "--io",
+    "keep_float": "--keep-float",
+    "int16": "--int16",
+    "scale": "--scale",
+    "mean": "--mean",
+    "std": "--std",
+    "layout": "--layout",
+    "samples": "--samples",
+    "seed": "--seed",
+    "allow_thin_calibration": "--allow-thin-calibration",
+    "report": "--report",
+    "max_drop": "--max-drop",
+    "metric": "--metric",
+    "max_raised": "--max-raised",
+}
+"""Options of `convert` that mean nothing without --calibrate, by their names in the namespace."""
+
+
+def require_calibration(args: argparse.Namespace) -> None:
+    """Refuse options of quantisation where nothing is quantised.
+
+    Raises
+    ------
+    UsageError
+        One was given without --calibrate.
+    """
+    if args.calibrate is not None:
+        return
+    values = {text: getattr(args, name) for name, text in NEED_CALIBRATION.items()}
+    given = [  # a seed of 0 is given, and equals False
+        text
+        for text, value in values.items()
+        if not (value is None or value is False or value == [])
+    ]
+    if given:
+        raise UsageError(
+            f"{', '.join(given)}: for quantising a float model; give --calibrate DATA as well"
+        )
 
 
 def add_quantization_arguments(parser: argparse.ArgumentParser) -> None:
@@ -124,13 +170,9 @@ def numbers(text: str) -> tuple[float, ...]:
 
 
 def quantization_options(args: argparse.Namespace) -> dict[str, Any]:
-    """Arguments of `convert` for what was asked for; none without --calibrate.
-
-    Raises
-    ------
-    InputError
-        An option that quantisation alone has was given without --calibrate.
-    """
+    """Arguments of `convert` for what was asked for; none without --calibrate."""
+    if args.calibrate is None:
+        return {}
     given = {
         "method": args.method,
         "percentile": args.percentile,
@@ -149,11 +191,6 @@ def quantization_options(args: argparse.Namespace) -> dict[str, Any]:
     preprocessing = preprocessing_of(args)
     if preprocessing is not None:
         options["preprocessing"] = preprocessing
-    if args.calibrate is None:
-        if options:
-            listed = ", ".join(sorted(options))
-            raise InputError(f"{listed}: such options are for quantising; give --calibrate DATA")
-        return {}
     return {"calibration": args.calibrate, **options}
 
 

@@ -23,6 +23,7 @@ from edgeinfer.cli.arguments import (
     add_thread_arguments,
     byte_count,
     refuse_overwriting,
+    require_writable,
 )
 from edgeinfer.cli.progress import Progress
 from edgeinfer.cli.text import print_json, printable
@@ -95,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
         if args.output:
             read = [Path(args.model), *(path for path, _ in files)]
             refuse_overwriting(Path(args.output), *read)
+            require_writable(Path(args.output))
         stacked, feeds = _split_stacks(_read_inputs(files, model.inputs), model.inputs)
         runs = []
         with Progress() as progress:

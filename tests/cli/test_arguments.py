@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from edgeinfer.cli import main
+from edgeinfer.cli.arguments import require_writable
+from edgeinfer.errors import InputError
 from tests.device.programs import one_in_one_out
 
 
@@ -101,3 +103,64 @@ def test_plan_does_not_draw_over_the_model(
         assert main(["plan", str(edge_file), option, str(edge_file)]) == 1
         assert "would replace" in capsys.readouterr().err
     assert edge_file.read_bytes() == before
+
+
+def no_conversion(*args: object, **options: object) -> None:
+    raise AssertionError("what cannot be written must be found before the conversion")
+
+
+@pytest.mark.parametrize(
+    ("option", "target", "reason"),
+    [
+        ("-o", "nowhere/x.edge", "nowhere does not exist"),
+        ("-o", "folder", "it is a folder"),
+        ("-o", "file/x.edge", "file is no folder"),
+        ("--report", "nowhere/r.html", "nowhere does not exist"),
+        ("--report", "folder/sub.html", "it is a folder"),
+        ("--report", "file/r.json", "file is no folder"),
+        ("--report", "data.json", "would replace"),
+        ("--report", "same.json", "are one file"),
+    ],
+)
+def test_outputs_that_cannot_be_written_are_found_before_the_conversion(
+    tmp_path: Path,
+    option: str,
+    target: str,
+    reason: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    import edgeinfer.convert
+
+    monkeypatch.setattr(edgeinfer.convert, "convert", no_conversion, raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder" / "sub.html").mkdir(parents=True)
+    for name in ("file", "m.onnx", "data.json"):
+        Path(name).write_bytes(b"x")
+    arguments = ["convert", "m.onnx", "--calibrate", "data.json", option, target]
+    if target == "same.json":
+        arguments += ["--report", "./folder/../same.json"]
+    assert main(arguments) == 1
+    said = capsys.readouterr().err
+    assert reason in said and target in said and ".tmp" not in said
+    assert Path("data.json").read_bytes() == b"x"
+
+
+def test_a_folder_that_is_not_writable_is_named(
+    tmp_path: Path, edge_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By what the system says, which lets root write everywhere: so it is asked in its place."""
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
+    require_writable(edge_file)  # is there, and written in place
+    with pytest.raises(InputError, match=f"cannot write .*: {tmp_path} is not writable"):
+        require_writable(edge_file, in_place=False)
+    with pytest.raises(InputError, match=r"cannot write .*new\.html"):
+        require_writable(tmp_path / "new.html")
+
+
+@pytest.mark.parametrize("option", ["--svg", "--png"])
+def test_plan_names_the_drawing_that_cannot_be_written(
+    edge_file: Path, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plan", str(edge_file), option, "/nowhere/plan.svg"]) == 1
+    assert "cannot write /nowhere/plan.svg: /nowhere does not exist" in capsys.readouterr().err

@@ -108,8 +108,6 @@ def test_a_metric_from_a_file(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--max-drop", "1%"], "--max-drop: there is nothing to measure without --calibrate"),
-        (["--report", "a.html"], "--report: there is nothing to measure without --calibrate"),
         (["--calibrate", "x.npz", "--report", "a.pdf"], "a report is .json or .html"),
         (["--calibrate", "x.npz", "--metric", "top1"], "a metric is for max_drop"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 
 import edgeinfer
 from edgeinfer.cli import main
+from edgeinfer.cli.accuracy import add_accuracy_arguments
+from edgeinfer.cli.quantization import NEED_CALIBRATION, add_quantization_arguments
 from edgeinfer.convert import convert
 
 MODEL = Path(__file__).resolve().parents[2] / "examples" / "digits" / "digits_float.onnx"
@@ -79,11 +82,14 @@ def test_every_option_arrives(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--method", "mse"], "method: such options are for quantising; give --calibrate"),
         (["--calibrate", "nowhere.npz"], "nowhere.npz: there is no such file"),
         (
             ["--calibrate", "SAMPLES", "--keep-float", "logit"],
             "no layer that makes a tensor 'logit'",
+        ),
+        (
+            ["--calibrate", "SAMPLES", "--keep-float", "logits", "--int16", "logits"],
+            "'logits': asked for both in float32",
         ),
         (["--calibrate", "SAMPLES", "--samples", "9"], "holds 9 samples; calibration needs"),
         (["--calibrate", "SAMPLES", "--percentile", "20"], "percentile is 20.0"),
@@ -98,6 +104,34 @@ def test_refusals_say_what_to_do(
     code, _, err = run(capsys, "-o", tmp_path / "x.edge", *given)
     assert code == 1 and message in err
     assert not (tmp_path / "x.edge").exists()
+
+
+def calibration_options() -> dict[str, list[str]]:
+    """Every option of quantisation and accuracy, as given, by its name in the namespace."""
+    parser = argparse.ArgumentParser()
+    add_quantization_arguments(parser)
+    add_accuracy_arguments(parser)
+    actions = [a for a in parser._actions if a.dest not in ("help", "calibrate")]
+    value = {"percentile": "99", "scale": "2", "mean": "1", "std": "1", "samples": "3", "seed": "0"}
+    value |= {"max_drop": "1%", "max_raised": "0", "prune": "0"}
+    return {
+        a.dest: [
+            a.option_strings[-1],
+            *([] if a.nargs == 0 else [next(iter(a.choices or [value.get(a.dest, "x")]))]),
+        ]
+        for a in actions
+    }
+
+
+def test_every_option_without_calibration_is_wrong_usage_and_named_as_typed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = calibration_options()
+    assert NEED_CALIBRATION == {name: words[0] for name, words in options.items()}
+    sentence = "for quantising a float model; give --calibrate DATA as well"
+    for words in options.values():
+        code, _, err = run(capsys, "-o", tmp_path / "x.edge", *words)
+        assert (code, err) == (2, f"edgeinfer: {words[0]}: {sentence}\n")
 
 
 def test_thin_data_can_be_allowed(
