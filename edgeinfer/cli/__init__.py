@@ -106,6 +106,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _fail(error: Exception, code: int) -> int:
     from edgeinfer.cli.text import printable
 
-    lines = [printable(line) for line in str(error).split("\n")]  # names in it are a file's
+    said = str(error)
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        said = f"cannot open {error.filename}: {error.strerror}"  # as errors of our own say it
+    lines = [printable(line) for line in said.split("\n")]  # names in it are a file's
     print("edgeinfer: " + "\n".join(lines), file=sys.stderr)
     return code

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgeinfer.cli.model_file import read_or_convert
 from edgeinfer.cli.step_costs import count_node_macs, kernel_tiers, kernels_of, tier_names
 from edgeinfer.cli.text import format_table, print_json, printable
 from edgeinfer.errors import InputError
@@ -33,9 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read and print."""
-    from edgeinfer.convert.read import read_model
-
-    model = read_model(_edge_bytes(Path(args.model)))
+    model = read_or_convert(Path(args.model))
     tiers = tier_names()
     tier = args.tier or _default_tier()
     if tier not in tiers:
@@ -50,17 +49,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print_report(report)
     return 0
-
-
-def _edge_bytes(path: Path) -> bytes:
-    from edgeinfer.source_format import source_format
-
-    data = path.read_bytes()
-    if source_format(data, path.suffix.lower()) is None:
-        return data
-    from edgeinfer.convert import convert
-
-    return convert(path).data
 
 
 def _default_tier() -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeinfer.budget import format_bytes
+from edgeinfer.cli.model_file import read_edge_file
 from edgeinfer.cli.text import format_table, print_json, printable
 
 if TYPE_CHECKING:
@@ -29,9 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read and print."""
-    from edgeinfer.convert.read import read_model
-
-    model = read_model(Path(args.model).read_bytes())
+    model = read_edge_file(Path(args.model))
     if args.json:
         print_json(_as_data(model))
     else:

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgeinfer.budget import SESSION_THREAD_BYTES, format_bytes
 from edgeinfer.cli.arguments import refuse_overwriting, require_writable
-from edgeinfer.cli.progress import Progress
+from edgeinfer.cli.model_file import read_or_convert
 from edgeinfer.cli.text import print_json
-from edgeinfer.source_format import source_format
 
 if TYPE_CHECKING:
     from edgeinfer.convert.model_file import FileProgram
@@ -36,9 +35,8 @@ def run(args: argparse.Namespace) -> int:
         refuse_overwriting(Path(drawing), Path(args.model))
         require_writable(Path(drawing))
     from edgeinfer.convert import draw
-    from edgeinfer.convert.read import read_model
 
-    programs = read_model(_edge_bytes(Path(args.model))).programs
+    programs = read_or_convert(Path(args.model)).programs
     if args.svg:
         Path(args.svg).write_text(draw.plan_svg(programs[0]), encoding="utf-8")
     if args.png:
@@ -68,13 +66,3 @@ def _as_data(program: FileProgram) -> dict[str, Any]:
         "peak_operator": peak.operator,
         "buffers": [vars(buffer) for buffer in program.buffers],
     }
-
-
-def _edge_bytes(path: Path) -> bytes:
-    data = path.read_bytes()
-    if source_format(data, path.suffix.lower()) is None:
-        return data
-    from edgeinfer.convert import convert
-
-    with Progress() as progress:
-        return convert(data, name=path.name, progress=progress.stage).data

@@ -311,20 +311,22 @@ def test_doctor_shows_a_tier_that_is_not_there(
     assert "warp9" in _json_of(capsys)["tier"]
 
 
-@pytest.mark.parametrize("command", ["inspect", "plan", "bench"])
+@pytest.mark.parametrize("command", ["inspect", "explain", "plan", "bench"])
 def test_damaged_file_is_an_error_with_a_reason(
     tmp_path: Path, edge_file: Path, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     broken = tmp_path / "broken.edge"
     broken.write_bytes(edge_file.read_bytes()[:100])
     assert main([command, str(broken)]) == 1
-    assert capsys.readouterr().err.startswith("edgeinfer: ")
+    said = capsys.readouterr().err
+    assert said.startswith("edgeinfer: ") and "broken.edge" in said
 
 
 def test_missing_file_is_an_error_with_its_name(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in (["convert"], ["check"], ["inspect"], ["plan"], ["bench"]):
+    for command in (["convert"], ["check"], ["inspect"], ["explain"], ["plan"], ["bench"]):
         assert main([*command, "no/such/file.tflite"]) == 1
-        assert "no/such/file.tflite" in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert "no/such/file.tflite" in said and "Errno" not in said
 
 
 def test_tables_align_numbers_right() -> None:
