@@ -98,7 +98,7 @@ def test_lists_may_be_empty() -> None:
         x = np.arange(4, dtype=np.float32)
         for terms, axes in (([], []), ([0.5, 2.0], []), ([], [3])):
             blob = encode_blob(found, found.fill({"terms": terms, "axes": axes}))
-            inputs = [
+            inputs: list[Value | None] = [
                 Value("blob", blob.shape, "uint8", data=blob),
                 Value("x", (4,), "float32"),
             ]
