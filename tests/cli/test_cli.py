@@ -332,3 +332,16 @@ def test_missing_file_is_an_error_with_its_name(capsys: pytest.CaptureFixture[st
 def test_tables_align_numbers_right() -> None:
     lines = format_table(("name", "bytes"), [("a", 5), ("long", 1000)]).splitlines()
     assert lines == ["name  bytes", "----  -----", "a         5", "long   1000"]
+
+
+def test_an_open_shape_is_fixed_by_convert_whatever_the_command(
+    tmp_path: Path, digits_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    onnx = require_module("onnx")
+    model = onnx.load(digits_dir / "digits_float.onnx")
+    model.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "height"
+    del model.graph.value_info[:]
+    onnx.save(model, tmp_path / "open.onnx")
+    for command in ("plan", "explain", "bench"):  # which have no --shape of their own
+        assert main([command, str(tmp_path / "open.onnx")]) == 3
+        assert "use edgeinfer convert with --shape" in capsys.readouterr().err

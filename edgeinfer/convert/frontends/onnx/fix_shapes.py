@@ -63,14 +63,14 @@ def advise_shape(info: Any) -> str:
     """How to fix the shape of an input that is open."""
     if not info.type.tensor_type.HasField("shape"):
         return (
-            f"convert with the whole shape, --shape {info.name}=1,3,224,224, or in Python "
-            f"shapes={{{info.name!r}: (1, 3, 224, 224)}}"
+            f"use edgeinfer convert with the whole shape, --shape {info.name}=1,3,224,224, "
+            f"or in Python shapes={{{info.name!r}: (1, 3, 224, 224)}}"
         )
     dims = [_described(dim) for dim in _dimensions(info)]
     opened = ", ".join(dict.fromkeys(d for d in dims if not d.isdecimal()))
     return (
-        f"convert with --shape {info.name}={','.join(dims)}, a number in the place of {opened}; in "
-        f"Python with shapes={{{info.name!r}: ...}}"
+        f"use edgeinfer convert with --shape {info.name}={','.join(dims)}, a number in the "
+        f"place of {opened}; in Python with shapes={{{info.name!r}: ...}}"
     )
 
 

@@ -108,7 +108,7 @@ class GraphBuilder:
                 f"its shape {list(stored.signature)} is not fixed",
                 "export the model with fixed shapes; only the first axis, the batch, may be open. "
                 f"If {list(stored.shape)}, for which the file is laid out, is what you want, say "
-                f"so: convert with --shape {stored.name}={shape}",
+                f"so: edgeinfer convert with --shape {stored.name}={shape}",
             )
         elif tensor in self._faults or tensor.shape != stored.shape:
             fault = self._faults.get(tensor)
