@@ -53,5 +53,5 @@ def test_the_file_says_how_weights_were_rounded(
 
 
 def test_rounding_needs_calibration(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["convert", str(source), "--round", "adaptive"]) == 1
+    assert main(["convert", str(source), "--round", "adaptive"]) == 2
     assert "give --calibrate" in capsys.readouterr().err

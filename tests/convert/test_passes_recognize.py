@@ -428,3 +428,12 @@ def test_quantised_norms_stay() -> None:
     e = b.node("add", [variance, b.constant(np.asarray(1e-3, F))], (2, 1))
     root = b.node("sqrt", [e], (2, 1))
     assert not recognize_norms(b.build(b.node("div", [c, root], x.shape)))
+
+
+@pytest.mark.parametrize("guard", [1e-6, 1e-12])
+def test_a_guard_against_zero_is_no_relu(guard: float) -> None:
+    """max(x, 1e-6) is within any absolute tolerance of relu, and keeps a division finite."""
+    b = GraphBuilder()
+    x = b.input((4,), None)
+    y = b.node("maximum", [x, b.constant(np.array(guard, F))], (4,), None)
+    assert not recognize_functions(b.build(y))

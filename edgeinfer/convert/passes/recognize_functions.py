@@ -28,14 +28,17 @@ from edgeinfer.convert.passes.edit import absorb_names
 Reals = npt.NDArray[np.float64]
 
 TOLERANCE = 1e-6
-"""Largest difference to a known function, in units of max(1, abs(x)): eight float32 roundings."""
+"""Largest difference to a known function, relative to it or to x: eight float32 roundings.
+
+Relative, since max(x, 1e-6) is no relu: such a guard keeps a division from zeros.
+"""
 
 MAX_MEMBERS = 16
 """Operators of an expression; the longest known, GELU by tanh, has nine."""
 
-_SMALL = np.logspace(-6, -1, 50)
+_SMALL = np.logspace(-12, -1, 110)
 PROBES: Reals = np.concatenate(
-    [np.linspace(-12, 12, 4001), [-60.0, -40.0, -20.0, 20.0, 40.0, 60.0], -_SMALL, _SMALL]
+    [np.linspace(-12, 12, 4001), [0.0, -60.0, -40.0, -20.0, 20.0, 40.0, 60.0], -_SMALL, _SMALL]
 )
 """Where expressions are compared: dense where functions bend, and some far out."""
 
@@ -152,8 +155,8 @@ def _known(node: Node, source: Tensor, members: dict[Tensor, Node]) -> Known | N
             return None
         for op, attrs in KNOWN:
             expected = _function(op, attrs, PROBES)
-            apart = np.abs(y - expected) / np.maximum(1, np.abs(PROBES))
-            if apart.max() <= TOLERANCE:
+            allowed = TOLERANCE * np.maximum(np.abs(expected), np.abs(PROBES))
+            if np.all(np.abs(y - expected) <= allowed):
                 return None if (node.op, node.attrs) == (op, attrs) else (op, attrs)
     return None
 
