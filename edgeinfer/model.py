@@ -382,7 +382,7 @@ def _require_unique(tensors: Sequence[TensorInfo], what: str) -> None:
 def _aligned(raw: bytes) -> Array:
     memory = np.empty(len(raw) + _ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % _ALIGNMENT
-    aligned = memory[start : start + len(raw)]
+    aligned = memory[start:][: len(raw)]  # an empty slice is at the start of what it is one of
     aligned[:] = np.frombuffer(raw, np.uint8)
     return aligned
 

@@ -88,6 +88,13 @@ LEFT_OUT = (
     "--deselect=tests/device/test_load.py::test_source_model_of_another_name_is_converted",
 )
 
+# Debian's numpy for 32 bit flushes subnormal numbers in its own vectors and has no ldexp by int64,
+# so it cannot say what floats should be. Their bits are compared with those of x86 instead.
+LEFT_OUT_ARMHF = (
+    "--ignore=tests/kernels/test_float_elementwise.py",
+    "--ignore=tests/kernels/test_float_reduction.py",
+)
+
 
 class Failure(Exception):
     """A test that did not pass."""
@@ -307,6 +314,7 @@ def run_tests(machine: Machine, tests: Sequence[str], **extra: str) -> str:
     start = time.monotonic()
     command = [str(machine.system.python), "-m", "pytest", "-q", *tests, *LEFT_OUT]
     command += ["-p", "no:cacheprovider", "-p", "no:xdist"]
+    command += LEFT_OUT_ARMHF if machine.system == ARMHF else ()
     printed = run(
         command, f"{machine.name}: tests failed", machine.system.environment(machine.cpu, **extra)
     )

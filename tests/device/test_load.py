@@ -15,6 +15,7 @@ import pytest
 
 import edgeinfer
 from edgeinfer._ffi import lib
+from edgeinfer.model import _ALIGNMENT, _aligned
 from edgeinfer.source_format import SOURCE_SUFFIXES, source_format
 from tests.core.edge_file import EdgeFile
 from tests.device.programs import one_in_one_out, two_in_two_out
@@ -180,6 +181,11 @@ def test_directory_and_empty_file(tmp_path: Path) -> None:
 def test_bytes_that_are_no_model(data: bytes) -> None:
     with pytest.raises(edgeinfer.ModelFileError):
         edgeinfer.load(data)
+
+
+def test_memory_is_aligned_even_for_nothing() -> None:
+    held = [_aligned(b"x" * (i % 3)) for i in range(200)]  # they lie wherever malloc has room
+    assert all(array.ctypes.data % _ALIGNMENT == 0 for array in held)
 
 
 def test_every_truncation_of_a_file_is_refused(edge_file: Path) -> None:

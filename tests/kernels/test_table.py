@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from itertools import count, takewhile
 from pathlib import Path
 
@@ -41,6 +42,8 @@ def test_a_tier_has_what_its_function_fills_and_else_what_a_lower_one_has(repo_r
     for tier in tier_names():
         body = source[source.index(f"static void fill_{tier}(") :]
         body = body[: body.index("\n}\n")]
+        if sys.maxsize < 2**32:  # what of tier neon is for 64 bit
+            body = re.sub(r"#if defined\(__aarch64__\).*?#endif\n", "", body, flags=re.DOTALL)
         filled = re.findall(r"^    kernels->(\w+) = ", body, re.M)
         assert filled
         expected.update(dict.fromkeys(filled, tier))
