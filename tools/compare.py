@@ -46,7 +46,7 @@ def peer_for(path: Path, *, delegate: bool = True) -> Peer:
     """The peer that runs this kind of file."""
     if path.suffix == ".tflite":
         return LiteRT(path.read_bytes(), delegate=delegate)
-    return OnnxRuntime(path.read_bytes())
+    return OnnxRuntime(path.read_bytes(), exact=True)
 
 
 @dataclass
