@@ -19,9 +19,10 @@ from edgeinfer.convert.passes import run_passes
 from edgeinfer.convert.plan import plan_program, session_bytes
 from edgeinfer.convert.precision_reasons import in_order, precision_reasons, refuse_float
 from edgeinfer.convert.program import Operation, Plan, Program, Value
+from edgeinfer.convert.source_bytes import source_bytes
 from edgeinfer.convert.write import write_model
 from edgeinfer.custom import load_custom_ops
-from edgeinfer.errors import ConversionError, InputError, ModelReadError
+from edgeinfer.errors import ConversionError, InputError
 from edgeinfer.source_format import source_format
 
 if TYPE_CHECKING:
@@ -295,15 +296,7 @@ def _load(
         if name is not None:
             source.name = name
         return source, ""
-    if isinstance(source, bytes):
-        data, called, suffix = source, name or "model", ""
-    else:
-        path = Path(source)
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise ModelReadError(f"cannot read {path}: {error.strerror}") from error
-        called, suffix = name or path.name, path.suffix.lower()
+    data, called, suffix = source_bytes(source, name)
     graph = read(_format_of(data, suffix, called), data, called, fixed)
     return graph, hashlib.sha256(data).hexdigest()
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -29,8 +28,9 @@ from edgeinfer.convert.quantize.measure import Reals, real_values
 from edgeinfer.convert.quantize.prepare_graph import name_uniquely
 from edgeinfer.convert.quantize.run_graph import MAX_BYTES, MAX_THREADS, Array, GraphRunner, Sample
 from edgeinfer.convert.read import read_model
+from edgeinfer.convert.source_bytes import source_bytes
 from edgeinfer.convert.write import write_model
-from edgeinfer.errors import ConversionError, ModelReadError
+from edgeinfer.errors import ConversionError
 from edgeinfer.source_format import source_format
 
 ModelSource = str | os.PathLike[str] | bytes | Graph
@@ -128,15 +128,7 @@ def observe_model(
     """
     if isinstance(source, Graph):
         return _of_graph(source, name or source.name)
-    if isinstance(source, bytes):
-        data, called, suffix = source, name or "model", ""
-    else:
-        path = Path(source)
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise ModelReadError(f"cannot read {path}: {error.strerror}") from error
-        called, suffix = name or path.name, path.suffix.lower()
+    data, called, suffix = source_bytes(source, name)
     found = source_format(data, suffix)
     if found is None:
         return _of_file(read_model(data), called)

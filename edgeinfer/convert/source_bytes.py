@@ -1,0 +1,28 @@
+"""The bytes of a model that a caller gives as a path or as bytes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from edgeinfer.errors import ModelReadError
+
+
+def source_bytes(
+    source: str | os.PathLike[str] | bytes, name: str | None
+) -> tuple[bytes, str, str]:
+    """The bytes, what messages call the model, and the suffix in lower case ("" for bytes).
+
+    Raises
+    ------
+    ModelReadError
+        The file cannot be read.
+    """
+    if isinstance(source, bytes):
+        return source, name or "model", ""
+    path = Path(source)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelReadError(f"cannot read {path}: {error.strerror}") from error
+    return data, name or path.name, path.suffix.lower()
