@@ -107,13 +107,14 @@ def test_conv(case) -> None:
     x_spec, y_spec = spec(x.shape, s_x, zp_x), spec(expected.shape, s_y, zp_y)
     attributes = case["attributes"]
 
-    equal(qlinear.conv(x_spec, filters, Quant(s_w), bias, y_spec, **attributes), [x], expected)
-    # On x86-64 onnxruntime leaves QDQ with int8 activations in float32, and fuses uint8.
+    # On x86-64 onnxruntime leaves QDQ with int8 activations in float32, and fuses uint8. Its
+    # QLinearConv and QGemm of int8 saturate on CPUs without VNNI; of uint8 they can be told not to.
     model = qdq.weighted("Conv", x_spec, filters, Quant(s_w), bias, y_spec, **attributes)
     off_by_one(model, [x], expected)
     x, x_spec, expected, y_spec = as_unsigned(x, x_spec, expected, y_spec)
     model = qdq.weighted("Conv", x_spec, filters, Quant(s_w), bias, y_spec, **attributes)
     equal(model, [x], expected)
+    equal(qlinear.conv(x_spec, filters, Quant(s_w), bias, y_spec, **attributes), [x], expected)
 
 
 @settings(max_examples=100)
@@ -167,7 +168,9 @@ def test_gemm_and_matmul(sizes, s_x, zps, seed, per_channel, spread) -> None:
     expected = requantize(sums, multipliers(s_x, s_w, s_y), zp_y)
     y_spec = spec(expected.shape, s_y, zp_y)
     equal(qdq.weighted("Gemm", x_spec, filters, Quant(s_w), bias, y_spec, transB=1), [x], expected)
-    equal(qlinear.gemm(x_spec, filters, Quant(s_w), bias, y_spec), [x], expected)
+    unsigned, u_spec, expected, y_spec = as_unsigned(x, x_spec, expected, y_spec)
+    model = qlinear.gemm(u_spec, filters, Quant(s_w), bias, y_spec)
+    equal(model, [unsigned], expected)
 
     sums = convolution.fully_connected_sums(x, zp_x, filters)
     s_y = output_scale(sums, s_x, s_w, spread)
