@@ -201,6 +201,7 @@ BIG = [
     pytest.param(big_window((5, 14), (3, 3), 2, pad=1), 1, 500, 40, id="kernel rows in turns"),
     pytest.param(big_window((6, 7), (3, 3), pad=1), 1, 600, 70, id="narrow, in turns"),
     pytest.param(big_window((7, 7), (1, 1)), 1, 2000, 100, id="rows in a tile"),
+    pytest.param(big_window((3, 11), (3, 3), pad=1), 1, 9, 24, id="half a tile of channels"),
     pytest.param(
         Window(3, (5, 6), (2, 4), (1, 1), (1, 1), ((0, 0), (1, 3))), 1, 9, 40, id="three images"
     ),
@@ -259,6 +260,8 @@ def test_depthwise_conv2d(seed: int) -> None:
         pytest.param(big_window((4, 90), (3, 3), pad=1), 112, 1, id="wide"),
         pytest.param(big_window((5, 91), (3, 3), 2, 1, 1), 130, 1, id="wide, at stride 2"),
         pytest.param(big_window((9, 7), (5, 5), pad=2), 64, 1, id="five rows"),
+        pytest.param(big_window((4, 13), (3, 3), pad=1), 8, 1, id="half a tile of channels"),
+        pytest.param(big_window((4, 12), (3, 3), 2, pad=1), 93, 1, id="not half a tile more"),
         pytest.param(big_window((25, 5), (25, 5)), 64, 1, id="all of the image"),
         pytest.param(big_window((80, 2), (70, 1)), 20, 1, id="more rows than blocks hold"),
         pytest.param(big_window((5, 6), (3, 3), pad=1), 30, 4, id="shared channels"),

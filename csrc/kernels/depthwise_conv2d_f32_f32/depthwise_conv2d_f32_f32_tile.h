@@ -19,14 +19,14 @@ typedef struct ei_depthwise_run {
     const float *first[EI_DEPTHWISE_TAPS];
 } ei_depthwise_run;
 
-/// Pixels [pixel, pixel + pixels) by the channels of `tiles` tiles from tile `tile` on.
-EI_ALWAYS_INLINE void ei_depthwise_tile(const ei_depthwise_run *run, size_t pixel, size_t tile,
-                                        int pixels, int tiles, int whole) {
+/// Pixels [pixel, pixel + pixels) by `vectors` vectors of channels from channel `channel` on, which begins
+/// a tile if they are more than one. All of these channels exist if `whole` says so.
+EI_ALWAYS_INLINE void ei_depthwise_tile(const ei_depthwise_run *run, size_t pixel, size_t channel,
+                                        int pixels, int vectors, int whole) {
     const ei_depthwise_conv2d_f32_args *args = run->args;
-    const int vectors = tiles * EI_TILE_VECTORS;
-    const size_t channel = tile * EI_TILE_CHANNELS;
     const size_t channels = (size_t)args->window.out_c - channel;
-    const float *weights = args->weights + channel * run->taps;
+    const size_t in_tile = channel % EI_TILE_CHANNELS;
+    const float *weights = args->weights + (channel - in_tile) * run->taps + in_tile;
     const size_t offset = pixel * run->step + channel;
     ei_vector acc[EI_DEPTHWISE_PIXELS][EI_DEPTHWISE_VECTORS];
     EI_UNROLL
@@ -55,12 +55,14 @@ EI_ALWAYS_INLINE void ei_depthwise_tile(const ei_depthwise_run *run, size_t pixe
         }
         weights += EI_TILE_CHANNELS;
     }
-    float *y = run->y + pixel * (size_t)args->window.out_c + channel;
+    const ei_bounds_f32 bounds = args->bounds; // which y might share bytes with, for all C knows
+    const size_t y_step = (size_t)args->window.out_c;
+    float *y = run->y + pixel * y_step + channel;
     EI_UNROLL
     for (int p = 0; p < pixels; p++) {
         EI_UNROLL
         for (int v = 0; v < vectors; v++) {
-            const ei_vector stored = ei_vector_bounded(acc[p][v], args->bounds);
+            const ei_vector stored = ei_vector_bounded(acc[p][v], bounds);
             if (whole) {
                 ei_vector_store(y + v * EI_VECTOR, stored);
             } else {
@@ -68,34 +70,45 @@ EI_ALWAYS_INLINE void ei_depthwise_tile(const ei_depthwise_run *run, size_t pixe
                                      ei_lanes_left(channels, (size_t)v * EI_VECTOR));
             }
         }
-        y += args->window.out_c;
+        y += y_step;
     }
 }
 
-/// All channels of `count` pixels, EI_DEPTHWISE_ROWS at a time.
-static void ei_depthwise_pixels(const ei_depthwise_run *run, size_t count) {
+/// The channels of `pixels` pixels, `most` tiles at a time, then one; those behind the last whole tile
+/// vector by vector.
+EI_ALWAYS_INLINE void ei_depthwise_channels(const ei_depthwise_run *run, size_t pixel, int pixels,
+                                            int most) {
     const size_t channels = (size_t)run->args->window.out_c;
-    const size_t tiles = channels / EI_TILE_CHANNELS;
-    size_t pixel = 0;
-    for (; pixel + EI_DEPTHWISE_ROWS <= count; pixel += EI_DEPTHWISE_ROWS) {
-        for (size_t tile = 0; tile < tiles; tile++) {
-            ei_depthwise_tile(run, pixel, tile, EI_DEPTHWISE_ROWS, 1, 1);
-        }
-        if (tiles * EI_TILE_CHANNELS < channels) {
-            ei_depthwise_tile(run, pixel, tiles, EI_DEPTHWISE_ROWS, 1, 0);
-        }
+    const size_t at_once = (size_t)most * EI_TILE_CHANNELS;
+    size_t channel = 0;
+    for (; channel + at_once <= channels; channel += at_once) {
+        ei_depthwise_tile(run, pixel, channel, pixels, most * EI_TILE_VECTORS, 1);
     }
-    for (; pixel < count; pixel++) {
-        size_t tile = 0;
-        for (; tile + 4 <= tiles; tile += 4) {
-            ei_depthwise_tile(run, pixel, tile, 1, 4, 1);
-        }
-        for (; tile < tiles; tile++) {
-            ei_depthwise_tile(run, pixel, tile, 1, 1, 1);
-        }
-        if (tiles * EI_TILE_CHANNELS < channels) {
-            ei_depthwise_tile(run, pixel, tiles, 1, 1, 0);
-        }
+    for (; most > 1 && channel + EI_TILE_CHANNELS <= channels; channel += EI_TILE_CHANNELS) {
+        ei_depthwise_tile(run, pixel, channel, pixels, EI_TILE_VECTORS, 1);
+    }
+    for (; EI_TILE_VECTORS > 1 && channel + EI_VECTOR <= channels; channel += EI_VECTOR) {
+        ei_depthwise_tile(run, pixel, channel, pixels, 1, 1);
+    }
+    if (channel < channels) {
+        ei_depthwise_tile(run, pixel, channel, pixels, 1, 0);
+    }
+}
+
+/// All channels of `count` pixels, EI_DEPTHWISE_ROWS at a time. What is left over is done together with
+/// pixels before it, which get the same values once more, where that loads less than doing it alone.
+static void ei_depthwise_pixels(const ei_depthwise_run *run, size_t count) {
+    const int few_channels = run->args->window.out_c < 4 * EI_TILE_CHANNELS;
+    const size_t rest = count % EI_DEPTHWISE_ROWS;
+    const int overlaps =
+        count > EI_DEPTHWISE_ROWS && rest > 0 && (few_channels || rest > EI_DEPTHWISE_ROWS / 2);
+    const size_t tiled = overlaps ? count : count - rest;
+    for (size_t pixel = 0; pixel < tiled; pixel += EI_DEPTHWISE_ROWS) {
+        const size_t last = count - EI_DEPTHWISE_ROWS;
+        ei_depthwise_channels(run, pixel < last ? pixel : last, EI_DEPTHWISE_ROWS, 1);
+    }
+    for (size_t pixel = tiled; pixel < count; pixel++) {
+        ei_depthwise_channels(run, pixel, 1, 4);
     }
 }
 

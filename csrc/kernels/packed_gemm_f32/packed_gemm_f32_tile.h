@@ -60,10 +60,9 @@ EI_ALWAYS_INLINE ei_vector ei_tile_weights(const uint8_t *w, size_t element, int
                 : ei_vector_load((const float *)(const void *)w + element);
 }
 
-/// Pixels [pixel, pixel + rows) by the channels of `tiles` tiles from tile number `first` on.
+/// Pixels [pixel, pixel + rows) by `vectors` vectors of channels from tile number `first` on.
 EI_ALWAYS_INLINE void ei_gemm_tile(const ei_packed_gemm_f32 *gemm, size_t pixel, size_t first,
-                                   int rows, int tiles, int half) {
-    const int vectors = tiles * EI_TILE_VECTORS;
+                                   int rows, int vectors, int half) {
     const size_t size = half ? sizeof(uint16_t) : sizeof(float);
     const size_t step = gemm->pixel_step;
     const size_t seven = gemm->row_step != 0 ? gemm->row_step : 7 * step;
@@ -145,7 +144,7 @@ EI_ALWAYS_INLINE void ei_gemm_tile(const ei_packed_gemm_f32 *gemm, size_t pixel,
             }
             w0 += k_step, w4 += k_step;
             EI_OPAQUE(w0);
-            if (tiles > 4) {
+            if (vectors > 4 * EI_TILE_VECTORS) {
                 EI_OPAQUE(w4);
             }
         }
@@ -160,27 +159,33 @@ EI_ALWAYS_INLINE void ei_gemm_tile(const ei_packed_gemm_f32 *gemm, size_t pixel,
     ei_gemm_store(gemm, pixel, channel, rows, vectors, sums);
 }
 
-/// Tiles of channels that pixels [pixel, pixel + rows) meet: as many at once as `most`, then one by one.
-typedef void (*ei_gemm_columns_fn)(const ei_packed_gemm_f32 *gemm, size_t pixel);
+/// Tiles of channels that pixels [pixel, pixel + rows) meet: as many at once as `most`, then one by one;
+/// of the last one half where that has all the channels that exist.
+EI_ALWAYS_INLINE void ei_gemm_columns(const ei_packed_gemm_f32 *gemm, size_t pixel, int rows,
+                                      int most, int half) {
+    const int tile_vectors = EI_TILE_VECTORS;
+    const size_t tiles = (gemm->channels + EI_TILE_CHANNELS - 1) / EI_TILE_CHANNELS;
+    const int last_is_half =
+        tile_vectors == 2 && rows > 1 && gemm->channels + EI_VECTOR <= tiles * EI_TILE_CHANNELS;
+    const size_t whole = tiles - (size_t)last_is_half;
+    size_t tile = 0;
+    for (; tile + (size_t)most <= whole; tile += (size_t)most) {
+        ei_gemm_tile(gemm, pixel, tile, rows, most * tile_vectors, half);
+    }
+    for (; most > 1 && tile < whole; tile++) {
+        ei_gemm_tile(gemm, pixel, tile, rows, tile_vectors, half);
+    }
+    if (last_is_half) {
+        ei_gemm_tile(gemm, pixel, tile, rows, 1, half);
+    }
+}
 
 #define EI_GEMM_COLUMNS(name, rows, most)                                                          \
     static void name(const ei_packed_gemm_f32 *gemm, size_t pixel) {                               \
-        const size_t tiles = (gemm->channels + EI_TILE_CHANNELS - 1) / EI_TILE_CHANNELS;           \
-        size_t tile = 0;                                                                           \
         if (gemm->half) {                                                                          \
-            for (; tile + (most) <= tiles; tile += (most)) {                                       \
-                ei_gemm_tile(gemm, pixel, tile, rows, most, 1);                                    \
-            }                                                                                      \
-            for (; (most) > 1 && tile < tiles; tile++) {                                           \
-                ei_gemm_tile(gemm, pixel, tile, rows, 1, 1);                                       \
-            }                                                                                      \
+            ei_gemm_columns(gemm, pixel, rows, most, 1);                                           \
         } else {                                                                                   \
-            for (; tile + (most) <= tiles; tile += (most)) {                                       \
-                ei_gemm_tile(gemm, pixel, tile, rows, most, 0);                                    \
-            }                                                                                      \
-            for (; (most) > 1 && tile < tiles; tile++) {                                           \
-                ei_gemm_tile(gemm, pixel, tile, rows, 1, 0);                                       \
-            }                                                                                      \
+            ei_gemm_columns(gemm, pixel, rows, most, 0);                                           \
         }                                                                                          \
     }
 
