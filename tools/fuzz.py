@@ -346,6 +346,7 @@ def operator_models() -> list[tuple[str, bytes]]:
         test_float_contracts,
         test_float_product_contracts,
         test_plain_contracts,
+        test_running_sums_contracts,
     )
 
     models = []
@@ -355,6 +356,7 @@ def operator_models() -> list[tuple[str, bytes]]:
         *test_float_contracts.GOOD,
         *test_float_product_contracts.GOOD,
         *test_plain_contracts.GOOD,
+        *test_running_sums_contracts.GOOD,
     ]
     for make in good:
         operation = make()

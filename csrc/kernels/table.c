@@ -60,6 +60,12 @@ static void fill_scalar(ei_kernels *kernels) {
     kernels->reduce_sum_s8 = ei_reduce_sum_s8_scalar;
     kernels->reduce_sum_u8 = ei_reduce_sum_u8_scalar;
     kernels->reduce_sum_s16 = ei_reduce_sum_s16_scalar;
+    kernels->accumulate_rows_s8 = ei_accumulate_rows_s8_scalar;
+    kernels->accumulate_rows_u8 = ei_accumulate_rows_u8_scalar;
+    kernels->accumulate_rows_s16 = ei_accumulate_rows_s16_scalar;
+    kernels->rescale_sums_s8 = ei_rescale_sums_s8_scalar;
+    kernels->rescale_sums_u8 = ei_rescale_sums_u8_scalar;
+    kernels->rescale_sums_s16 = ei_rescale_sums_s16_scalar;
     kernels->softmax_s8 = ei_softmax_s8_scalar;
     kernels->softmax_s16 = ei_softmax_s16_scalar;
     kernels->argmax_s8 = ei_argmax_s8_scalar;
@@ -121,6 +127,9 @@ static void fill_avx2(ei_kernels *kernels) {
     kernels->max_pool2d_s16 = ei_max_pool2d_s16_avx2;
     kernels->reduce_sum_s8 = ei_reduce_sum_s8_avx2;
     kernels->reduce_sum_u8 = ei_reduce_sum_u8_avx2;
+    kernels->accumulate_rows_s8 = ei_accumulate_rows_s8_avx2;
+    kernels->accumulate_rows_u8 = ei_accumulate_rows_u8_avx2;
+    kernels->accumulate_rows_s16 = ei_accumulate_rows_s16_avx2;
     kernels->softmax_s8 = ei_softmax_s8_avx2;
     kernels->argmax_s8 = ei_argmax_s8_avx2;
     kernels->argmax_u8 = ei_argmax_u8_avx2;
@@ -219,6 +228,9 @@ static void fill_neon(ei_kernels *kernels) {
         kernels->lut8_b1 = ei_lut8_b1_neon;
     }
     if (sizeof(void *) == 4) { // 64 bit: scalar versions are made of the same vectors
+        kernels->accumulate_rows_s8 = ei_accumulate_rows_s8_neon;
+        kernels->accumulate_rows_u8 = ei_accumulate_rows_u8_neon;
+        kernels->accumulate_rows_s16 = ei_accumulate_rows_s16_neon;
         kernels->add_s16 = ei_add_s16_neon;
         kernels->maximum_s8 = ei_maximum_s8_neon;
         kernels->maximum_u8 = ei_maximum_u8_neon;

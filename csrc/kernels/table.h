@@ -16,6 +16,7 @@
 #ifndef EI_KERNELS_TABLE_H
 #define EI_KERNELS_TABLE_H
 
+#include "kernels/accumulate_rows/accumulate_rows.h"
 #include "kernels/add/add.h"
 #include "kernels/argmax/argmax.h"
 #include "kernels/batch_matmul_f32_f32/batch_matmul_f32_f32.h"
@@ -42,6 +43,7 @@
 #include "kernels/pool2d_f32/pool2d_f32.h"
 #include "kernels/reduce_f32/reduce_f32.h"
 #include "kernels/reduce_sum/reduce_sum.h"
+#include "kernels/rescale_sums/rescale_sums.h"
 #include "kernels/resize_bilinear/resize_bilinear.h"
 #include "kernels/resize_f32/resize_f32.h"
 #include "kernels/softmax/softmax.h"

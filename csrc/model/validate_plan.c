@@ -256,6 +256,10 @@ static ei_status check_step_operands(const ei_model *model, const ei_program_rec
     for (uint32_t o = 0; o < record->output_count; o++) {
         const uint32_t tensor = node.operands[record->input_count + o];
         EI_TRY(check_alive(model, program, tensor, index));
+        if (o == 0 && op->own_rows != NULL) {
+            const ei_row_range own = op->own_rows(&node, step->row_begin);
+            EI_TRY(ei_contents_read(contents, model, program, tensor, own.begin, own.end));
+        }
         EI_TRY(ei_contents_write(contents, model, program, tensor, step->row_begin, step->row_end));
     }
     return EI_OK;

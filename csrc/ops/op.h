@@ -131,6 +131,9 @@ typedef struct ei_op {
     /// Rows of activation input i that output rows [begin, end) read; called on checked nodes. NULL: all rows of every
     /// input, whatever the band.
     ei_row_range (*input_rows)(const ei_node *node, uint32_t i, uint32_t begin, uint32_t end);
+    /// Rows of output 0 that a step which begins at row `begin` goes on from, and so reads; called on checked nodes. NULL:
+    /// none.
+    ei_row_range (*own_rows)(const ei_node *node, uint32_t begin);
     /// Scratch bytes that run() uses, or NULL for none.
     uint64_t (*scratch_bytes)(const ei_node *node);
     /// What is left to check and find when a session is made; `bound` is the node with its operands in their places. NULL:

@@ -40,6 +40,8 @@ PREPARE: dict[str, Callable[[Node], Run]] = {
     "avg_pool2d": pooling.avg_pool2d,
     "max_pool2d": pooling.max_pool2d,
     "reduce_sum": sums.reduce_sum,
+    "accumulate_rows": sums.accumulate_rows,
+    "rescale_sums": sums.rescale_sums,
     "softmax": sums.softmax,
     "concat": moves.concat,
     "slice": moves.slice_,

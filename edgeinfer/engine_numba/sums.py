@@ -12,7 +12,7 @@ import numpy as np
 
 from edgeinfer.convert.model_file import FileTensor
 from edgeinfer.engine_numba.compile import kernel
-from edgeinfer.engine_numba.elementwise import stored
+from edgeinfer.engine_numba.elementwise import output_side, stored
 from edgeinfer.engine_numba.node import (
     QUANTIZED,
     S8_S16,
@@ -81,6 +81,57 @@ def reduce_sum(node: Node) -> Run:
     def run(inputs: Any, output: Any, begin: int, end: int) -> None:
         totals = fold.of(inputs[0], begin, end).sum(axis=1, dtype=np.int64).astype(np.float32)
         fold.put(output, stored(totals * multiplier + offset, low, high, 0), begin, end)
+
+    return run
+
+
+def accumulate_rows(node: Node) -> Run:
+    """x -> y"""
+    x = node.activation(0, "x", *QUANTIZED)
+    node.rank(x, "x", 4, 4)
+    node.dtype(node.y, "y", "int32")
+    images, height, width, channels = x.shape
+    node.shape(node.y, "y", (images, height, 1, channels))
+    largest = max(abs(int(end)) for end in (np.iinfo(x.dtype).min, np.iinfo(x.dtype).max))
+    pixels = height * width
+    node.require(pixels * largest < 2**31, f"pixels of an image: {pixels}, their sum needs int32")
+    node.unused()
+
+    def run(inputs: Any, output: Any, begin: int, end: int) -> None:
+        lines = inputs[0].reshape(-1, width, channels)[begin:end].sum(axis=1, dtype=np.int64)
+        sums = output.reshape(-1, channels)
+        for row, line in enumerate(lines, begin):
+            sums[row] = line + sums[row - 1] if row % height else line
+
+    return run
+
+
+def rescale_sums(node: Node) -> Run:
+    """x -> y"""
+    x = node.activation(0, "x", "int32")
+    node.dtype(node.y, "y", *QUANTIZED)
+    node.rank(x, "x", 4, 4)
+    images, height, _, channels = x.shape
+    node.shape(x, "x", (images, height, 1, channels))
+    dropped = (images, channels)
+    node.shape(node.y, "y", dropped if len(node.y.shape) == 2 else (images, 1, 1, channels))
+    kind, divisor = node.integer("kind", 0, 2), node.integer("divisor", 1, 2**31 - 1)
+    zero_sum = int(node.params["zero_sum"])
+    multiplier, offset = node.real("multiplier"), node.real("offset")
+    low, high, zero_point = output_side(node)
+    clamp = node.clamp()
+
+    def run(inputs: Any, output: Any, begin: int, end: int) -> None:
+        sums = inputs[0].reshape(images, height, channels)[begin:end, -1].astype(np.int64)
+        if kind == 0:
+            y = stored(sums.astype(np.float32) * multiplier + offset, low, high, zero_point)
+        elif kind == 1:
+            scale = multiplier / np.float32(divisor)
+            scaled = (sums - zero_sum).astype(np.float32) * scale
+            y = stored(scaled, low, high, zero_point)
+        else:
+            y = np.clip(np.sign(sums) * ((np.abs(sums) + divisor // 2) // divisor), *clamp)
+        output.reshape(images, channels)[begin:end] = y
 
     return run
 

@@ -32,6 +32,7 @@ from tests.kernels import (
     test_plain,
     test_pool_reduce,
     test_quantize_ops,
+    test_running_sums,
 )
 from tests.kernels.draw import seeds
 from tools.fuzz import operator_seeds
@@ -46,6 +47,7 @@ MODULES = [
     test_plain,
     test_pool_reduce,
     test_quantize_ops,
+    test_running_sums,
 ]
 EXAMPLES = 3  # of some 150 cases each; compiling is what takes time here
 

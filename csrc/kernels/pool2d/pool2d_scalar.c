@@ -28,7 +28,7 @@
                 line = ei_seen_next_line(seen, &args->x, line);                                    \
             }                                                                                      \
             for (size_t i = 0; i < block; i++) {                                                   \
-                y[c + i] = (type)ei_mean_of(sums[i], &mean, args);                                 \
+                y[c + i] = (type)ei_mean_of(sums[i], &mean, args->integer_mean, &args->requant);   \
             }                                                                                      \
         }                                                                                          \
     }

@@ -3,6 +3,7 @@
 #define EI_KERNELS_POOL2D_SEEN_H
 
 #include "kernels/pool2d/pool2d.h"
+#include "kernels/pool2d/pool2d_mean.h"
 
 typedef struct ei_seen {
     // Rows: the first one's place in the ring, how many, and how far apart.
@@ -48,29 +49,11 @@ static inline uint32_t ei_seen_next_line(const ei_seen *seen, const ei_rows *x, 
     return line < x->ring ? line : line - x->ring;
 }
 
-/// What turns a window's sum into y.
-typedef struct ei_mean {
-    int64_t count;    // the divisor
-    int64_t zero_sum; // taps inside * in_zero_point
-    float multiplier; // args->multiplier / count
-} ei_mean;
-
 static inline ei_mean ei_mean_over(const ei_avg_pool2d_args *args, const ei_seen *seen) {
     const int64_t inside = (int64_t)seen->lines * (int64_t)seen->columns;
     const int64_t all = (int64_t)args->window.kernel_h * args->window.kernel_w;
-    const int64_t count = args->all_taps ? all : inside;
-    return (ei_mean){count, inside * args->in_zero_point, args->multiplier / (float)count};
-}
-
-static inline int32_t ei_mean_of(int64_t sum, const ei_mean *mean, const ei_avg_pool2d_args *args) {
-    if (!args->integer_mean) {
-        return ei_requantize((float)(sum - mean->zero_sum) * mean->multiplier, &args->requant);
-    }
-    const int64_t half = mean->count / 2;
-    const int64_t value = (sum + (sum > 0 ? half : -half)) / mean->count;
-    const int64_t low = args->requant.clamp_min;
-    const int64_t high = args->requant.clamp_max;
-    return (int32_t)(value < low ? low : (value > high ? high : value));
+    return ei_mean_make(args->all_taps ? all : inside, inside * args->in_zero_point,
+                        args->multiplier);
 }
 
 #endif

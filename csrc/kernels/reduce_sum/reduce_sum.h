@@ -27,6 +27,13 @@ typedef struct ei_reduce_sum_args {
 /// reduce_sum_s16: sums in int64.
 typedef void (*ei_reduce_sum_fn)(const ei_reduce_sum_args *args);
 
+/// From a sum, rounded to float32 once, to y.
+static inline int32_t ei_rescale_sum(float sum, float multiplier, float offset,
+                                     const ei_requant *out) {
+    const float product = sum * multiplier;
+    return ei_requantize(product + offset, out);
+}
+
 void ei_reduce_sum_s8_scalar(const ei_reduce_sum_args *args);
 void ei_reduce_sum_u8_scalar(const ei_reduce_sum_args *args);
 void ei_reduce_sum_s16_scalar(const ei_reduce_sum_args *args);

@@ -3,12 +3,6 @@
 // Sums that are taken at once where neighbours in y begin at neighbours in x.
 #define EI_BLOCK 64
 
-static inline int32_t rescale(float sum, const ei_reduce_sum_args *args) {
-    const float product = sum * args->multiplier;
-    const float scaled = product + args->offset;
-    return ei_requantize(scaled, &args->out);
-}
-
 /// Defines `name`. Both ways of it take the integers in any order: their sums are exact.
 #define EI_REDUCE_SUM(name, type, sum_type)                                                        \
     void name(const ei_reduce_sum_args *args) {                                                    \
@@ -39,7 +33,8 @@ static inline int32_t rescale(float sum, const ei_reduce_sum_args *args) {
                 }                                                                                  \
             }                                                                                      \
             for (size_t b = 0; b < block; b++) {                                                   \
-                y[first + b] = (type)rescale((float)sums[b], args);                                \
+                y[first + b] = (type)ei_rescale_sum((float)sums[b], args->multiplier,              \
+                                                    args->offset, &args->out);                     \
             }                                                                                      \
         }                                                                                          \
     }

@@ -39,6 +39,7 @@ _ROW_BY_ROW = frozenset(
         "cumsum",
         "top_k",
         "gather_elements",
+        "accumulate_rows",
     }
 )
 WHOLE = frozenset({"custom"})
@@ -52,7 +53,17 @@ def rows_read(operation: Operation, value: Value, begin: int, end: int) -> tuple
         return _window(operation, value, begin, end)
     if operation.operator in _ROW_BY_ROW and value.rows == output.rows:
         return begin, end
+    if operation.operator == "rescale_sums":
+        height = value.shape[1]  # the last running sum of each image
+        return (begin + 1) * height - 1, end * height
     return 0, value.rows
+
+
+def own_rows_read(operation: Operation, begin: int) -> tuple[int, int]:
+    """Rows of its own output that a step from row `begin` on needs, as `rows_read`; often none."""
+    if operation.operator == "accumulate_rows" and begin % operation.output.shape[1]:
+        return begin - 1, begin
+    return begin, begin
 
 
 def reads_by_rows(operation: Operation, value: Value) -> bool:

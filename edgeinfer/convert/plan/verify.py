@@ -29,7 +29,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgeinfer.convert.plan.inplace import IN_PLACE
-from edgeinfer.convert.plan.rows import rows_read
+from edgeinfer.convert.plan.rows import own_rows_read, rows_read
 from edgeinfer.convert.program import Operation, Plan, Program, Value
 
 
@@ -54,8 +54,12 @@ def verify_plan(program: Program, plan: Plan) -> None:
         operation = plan.operations[step.operation]
         where = f"step {index}, {operation.name!r} ({operation.operator})"
         _verify_operands(plan, index, operation, where)
-        for value in _arena_operands(operation.inputs):
-            rows = rows_read(operation, value, step.row_begin, step.row_end)
+        reads = [
+            (value, rows_read(operation, value, step.row_begin, step.row_end))
+            for value in _arena_operands(operation.inputs)
+        ]
+        reads.append((operation.outputs[0], own_rows_read(operation, step.row_begin)))
+        for value, rows in reads:
             for address, begin, size in _places(plan, value, index, rows):
                 _require(
                     arena.read(address, size) == _joined(_part(contents[value], begin, size)),
