@@ -100,44 +100,67 @@ class _Turn:
     It does what a lock does for a fifth of a microsecond less than ``with lock`` costs, and as
     safely when a signal handler raises, KeyboardInterrupt say. CPython lets handlers run after
     calls and on entering Python functions. So the turn is taken by ``del turn.free[0]``, no call,
-    right before a `try`, and given back by ``turn.free.append(None)``, one call of a C function,
+    right before a `try`, and given back by ``turn.home.append(None)``, one call of a C function,
     first thing in its `finally`. A method that did either could be interrupted on being entered.
+
+    Who finds `free` empty waits in `take`, first come, first served. While anybody does, `home` is
+    not `free` but a place where only the first of those who wait looks: a thread that runs in a
+    loop cannot take its own turn again before them. Whatever an interruption leaves undone, a turn
+    in that place without anybody who waits, say, the next one in `take` puts right.
     """
 
-    __slots__ = ("_bell", "_gate", "free", "waiting")
+    __slots__ = ("_changing", "_reserved", "free", "home", "waiting")
 
     def __init__(self) -> None:
         self.free: list[None] = [None]
-        self.waiting = False  # a thread is in `take`: ring after giving the turn back
-        self._gate = threading.Lock()  # one thread waits for the bell, others for the gate
-        self._bell = threading.Lock()  # locked until it is rung
-        self._bell.acquire()
+        self.home = self.free  # where the turn is given back to
+        self.waiting: list[threading.Lock] = []  # if any: ring after giving the turn back
+        self._reserved: list[None] = []  # the turn, for the first of those who wait
+        self._changing = threading.Lock()  # `waiting` and `home` change together
 
-    def take(self) -> None:
-        """Wait for the turn, and take it."""
-        taken = False
+    def take(self, taken: list[None]) -> None:
+        """Wait for the turn, and put it in `taken`, even where this is interrupted.
+
+        The caller gives it back by ``turn.home.extend(taken)`` in the `finally` around this call.
+        """
+        bell = threading.Lock()
+        bell.acquire()  # locked until it is rung
         try:
-            with self._gate:
-                self.waiting = True
-                try:
-                    while not taken:
-                        try:
-                            del self.free[0]
-                            taken = True
-                        except IndexError:
-                            # Look again now and then: who was to ring may have been interrupted.
-                            self._bell.acquire(timeout=0.1)
-                finally:
-                    self.waiting = False
-        except BaseException:
-            if taken:
-                self.free.append(None)
-            raise
+            with self._changing:
+                self.waiting.append(bell)
+                self.home = self._reserved
+            while not taken:
+                if self.waiting[0] is bell:
+                    self._move(self._reserved, taken) or self._move(self.free, taken)
+                if not taken:
+                    # Look again now and then: who was to ring may have been interrupted.
+                    bell.acquire(timeout=0.1)
+        finally:
+            try:  # noqa: SIM105 - nothing that can be interrupted comes before the removal
+                self.waiting.remove(bell)
+            except ValueError:
+                pass  # interrupted before it was there
+            with self._changing:
+                if not self.waiting:
+                    self.home = self.free
+                    self._move(self._reserved, self.free)
+            if not taken:
+                self.ring()  # the bell of this thread may have been rung in vain
 
     def ring(self) -> None:
-        """Let a waiting thread see that the turn is free."""
-        with suppress(RuntimeError):  # it was rung already
-            self._bell.release()
+        """Let the first of those who wait see that the turn is free."""
+        with suppress(IndexError, RuntimeError):  # nobody waits any more, or it was rung already
+            self.waiting[0].release()
+
+    @staticmethod
+    def _move(source: list[None], target: list[None]) -> bool:
+        """Move the turn if it is there. Handlers run before or after, never with it in between."""
+        try:
+            del source[0]
+        except IndexError:
+            return False
+        target.append(None)
+        return True
 
 
 class Session:
@@ -322,7 +345,7 @@ class Session:
                     self._out_pointers[0] = out_buffer
                     status = run(self._session, self._in_const, self._out_pointers)
                 finally:
-                    turn.free.append(None)
+                    turn.home.append(None)
                     if turn.waiting:
                         turn.ring()
                 if not status:
@@ -345,14 +368,16 @@ class Session:
         """
         if self._end_threads is not None:
             self._end_threads()  # does it once
-        self._turn.take()
+        turn = self._turn
+        taken: list[None] = []
         try:
+            turn.take(taken)
             self._handle = None
             self._memory = self._memory[:0]
         finally:
-            self._turn.free.append(None)
-            if self._turn.waiting:
-                self._turn.ring()
+            turn.home.extend(taken)
+            if turn.waiting:
+                turn.ring()
 
     def __enter__(self) -> Session:
         self._alive()
@@ -374,11 +399,15 @@ class Session:
         # from_buffer's results hold the arrays' memory during the call
         in_buffers = [self._from_buffer(self._bytes, array) for array in inputs]
         out_buffers = [self._from_buffer(self._bytes, array, True) for array in outputs]
+        turn = self._turn
+        taken: list[None] = []
         try:
-            del self._turn.free[0]
-        except IndexError:
-            self._turn.take()
-        try:
+            try:
+                del turn.free[0]
+            except IndexError:
+                turn.take(taken)
+            else:
+                taken.append(None)  # nothing can interrupt in between
             self._alive()
             for i, buffer in enumerate(in_buffers):
                 self._in_pointers[i] = buffer
@@ -386,9 +415,9 @@ class Session:
                 self._out_pointers[i] = buffer
             status = self._run(self._session, self._in_const, self._out_pointers)
         finally:
-            self._turn.free.append(None)
-            if self._turn.waiting:
-                self._turn.ring()
+            turn.home.extend(taken)
+            if turn.waiting:
+                turn.ring()
         check(status)
 
     @staticmethod

@@ -84,9 +84,6 @@ LEFT_OUT = (
     "--ignore=tests/device/test_custom_op.py",
     "--deselect=tests/core/test_base.py::test_features_are_those_that_the_kernel_lists",
     "--deselect=tests/core/test_session.py::test_ten_thousand_runs_allocate_nothing",
-    # Three threads that do nothing but run: whose turn is next is not fair, and under qemu the one
-    # that is to be interrupted may wait for ever.
-    "--deselect=tests/device/test_session.py::test_interrupted_runs_leave_the_session_usable[2]",
     "--deselect=tests/device/test_load.py::test_source_model_is_converted_in_memory",
     "--deselect=tests/device/test_load.py::test_source_model_of_another_name_is_converted",
 )

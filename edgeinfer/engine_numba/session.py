@@ -68,22 +68,23 @@ class NumbaSession(Session):
 
     def close(self) -> None:
         """Give the memory back. Using the session afterwards is an error; closing twice is not."""
-        self._turn.take()
+        turn = self._turn
+        taken: list[None] = []
         try:
+            turn.take(taken)
             self._handle = None
             self._steps, self._inputs, self._outputs, self._nbytes = [], [], [], 0
         finally:
-            self._turn.free.append(None)
-            if self._turn.waiting:
-                self._turn.ring()
+            turn.home.extend(taken)
+            if turn.waiting:
+                turn.ring()
 
     def _call(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
         self._require_apart(inputs, outputs)
+        turn = self._turn
+        taken: list[None] = []
         try:
-            del self._turn.free[0]
-        except IndexError:
-            self._turn.take()
-        try:
+            turn.take(taken)
             self._alive()
             for place, given in zip(self._inputs, inputs, strict=True):
                 place[...] = given
@@ -93,9 +94,9 @@ class NumbaSession(Session):
             for place, wanted in zip(self._outputs, outputs, strict=True):
                 wanted[...] = place
         finally:
-            self._turn.free.append(None)
-            if self._turn.waiting:
-                self._turn.ring()
+            turn.home.extend(taken)
+            if turn.waiting:
+                turn.ring()
 
     def _require_apart(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
         for i, (info, out) in enumerate(zip(self.outputs, outputs, strict=True)):

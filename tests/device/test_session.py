@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import signal
+import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -330,6 +333,50 @@ def test_interrupted_runs_leave_the_session_usable(model: edgeinfer.Model, other
         thread.join(20)
         assert not thread.is_alive(), "a run waits for one that was interrupted"
     assert all((result == 17).all() for result in results)
+
+
+@pytest.mark.parametrize("threads", [2, 3, 5])
+def test_threads_that_share_a_session_take_turns(model: edgeinfer.Model, threads: int) -> None:
+    x = np.full(SHAPE, 10, np.int8)
+    session: Any = model.session()
+    run, turns, rounds = session._run, [], 20
+    started: set[int] = set()
+    finished: set[int] = set()
+
+    def waits(thread: int) -> bool:
+        frame = sys._current_frames().get(thread)
+        return frame is not None and frame.f_code.co_name == "take"
+
+    def run_once_all_others_wait(*arguments: object) -> int:
+        own = threading.get_ident()
+        while len(started) < threads or not all(map(waits, started - finished - {own})):
+            time.sleep(1e-4)
+        turns.append(own)
+        return int(run(*arguments))
+
+    def work() -> None:
+        started.add(threading.get_ident())
+        for _ in range(rounds):
+            session.run(x)
+        finished.add(threading.get_ident())
+
+    session._run = run_once_all_others_wait
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(10)  # a thread that is about to wait is not stopped before it does
+    try:
+        workers = [threading.Thread(target=work, daemon=True) for _ in range(threads)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join(60)
+            assert not worker.is_alive(), "a thread never had its turn"
+    finally:
+        sys.setswitchinterval(before)
+    assert len(turns) == threads * rounds
+    for thread in started:
+        its = [-1, *(i for i, other in enumerate(turns) if other == thread)]
+        between = max(b - a - 1 for a, b in itertools.pairwise(its))
+        assert between <= threads, f"a thread waited for {between} turns of others"
 
 
 def test_sessions_are_independent_and_run_side_by_side() -> None:
