@@ -11,21 +11,22 @@ The folder is named after what is in it, so a change of packages makes another o
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from tools import processes  # noqa: E402
+
 BUILD = ROOT / "build" / "arm"
+LOCK = BUILD / "lock"
 CPU_VARIABLE = "EDGEINFER_QEMU_CPU"
 
 # Wheels that the tests need on the device, and edgeinfer's own two.
@@ -145,18 +146,11 @@ def run(
     **variables: str,
 ) -> str:
     """Run a program of this machine; what it printed."""
-    done = subprocess.run(
-        [str(word) for word in command],
-        env={**os.environ, **variables},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
+    code, printed = processes.run(command, env={**os.environ, **variables})
+    if code != 0:
         words = shlex.join(map(str, command))
-        raise error(f"{done.stdout}\n{otherwise} (the command was: {words})")
-    return done.stdout
+        raise error(f"{printed}\n{otherwise} (the command was: {words})")
+    return printed
 
 
 def _codename() -> str:
@@ -167,14 +161,6 @@ def _codename() -> str:
 
 
 # --- making a system ----------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _locked() -> Iterator[None]:
-    BUILD.mkdir(parents=True, exist_ok=True)
-    with open(BUILD / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def make(system: System, zig: Path, zig_target: str) -> None:
@@ -188,12 +174,12 @@ def make(system: System, zig: Path, zig_target: str) -> None:
         The packages are not as expected.
     """
     require_tools("apt-get", "dpkg-deb", system.qemu)
-    with _locked():
+    with processes.exclusive(LOCK):
         stamp = system.folder / "made"
         if not stamp.exists():
             for old in BUILD.glob(f"{system.name}-*"):
                 shutil.rmtree(old)
-            _unpack_packages(system)
+            unpack_packages(system.name, system.packages, system.root)
             _make_environment(system)
             stamp.touch()
         _write_script(system.compiler, f"{shlex.quote(str(zig))} cc --target={zig_target}")
@@ -218,8 +204,17 @@ def _mirrors() -> list[str]:
     return sorted(lines)
 
 
-def _unpack_packages(system: System) -> None:
-    apt = system.folder / "apt"
+def unpack_packages(architecture: str, packages: Sequence[str], root: Path) -> None:
+    """Bring Debian's packages for an architecture, and what they need, into a folder.
+
+    Raises
+    ------
+    MissingToolError
+        This machine is no Debian, or cannot download them.
+    RootfsError
+        They are not as expected.
+    """
+    apt = root.with_name("apt")
     for folder in ("etc/apt.conf.d", "etc/preferences.d", "state/lists/partial"):
         (apt / folder).mkdir(parents=True)
     (apt / "cache/archives/partial").mkdir(parents=True)
@@ -233,8 +228,8 @@ Dir::Etc::trustedparts "/usr/share/keyrings";
 Dir::State "{apt}/state";
 Dir::State::status "{apt}/status";
 Dir::Cache "{apt}/cache";
-APT::Architecture "{system.name}";
-APT::Architectures {{ "{system.name}"; }};
+APT::Architecture "{architecture}";
+APT::Architectures {{ "{architecture}"; }};
 APT::Install-Recommends "false";
 APT::Sandbox::User "";
 Acquire::Languages "none";
@@ -242,16 +237,16 @@ Acquire::Retries "3";
 """
     )
     use = {"APT_CONFIG": str(apt / "apt.conf")}
-    absent = f"Debian's packages for {system.name} could not be had; is there a network?"
+    absent = f"Debian's packages for {architecture} could not be had; is there a network?"
     run(["apt-get", "-q", "update"], absent, MissingToolError, **use)
-    install = ["apt-get", "-q", "-y", "--download-only", "install", *system.packages]
+    install = ["apt-get", "-q", "-y", "--download-only", "install", *packages]
     run(install, absent, MissingToolError, **use)
     for package in sorted((apt / "cache" / "archives").glob("*.deb")):
-        run(["dpkg-deb", "-x", package, system.root], f"{package.name} cannot be unpacked")
+        run(["dpkg-deb", "-x", package, root], f"{package.name} cannot be unpacked")
     # Where /lib is a link to /usr/lib, no package brings the link along.
     for name in ("bin", "lib"):
-        if not (system.root / name).exists():
-            (system.root / name).symlink_to(f"usr/{name}")
+        if not (root / name).exists():
+            (root / name).symlink_to(f"usr/{name}")
     shutil.rmtree(apt)
 
 

@@ -30,7 +30,6 @@ import os
 import re
 import resource
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -40,7 +39,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from tools import arm_rootfs, build_wheels  # noqa: E402
+from tools import arm_rootfs, build_wheels, processes  # noqa: E402
 from tools.arm_rootfs import ARM64, ARMHF, MissingToolError, System  # noqa: E402
 from tools.wheel_targets import Target, find_target, find_zig  # noqa: E402
 
@@ -205,16 +204,7 @@ def copy_suite() -> None:
 
 def attempt(command: Sequence[str | Path], env: dict[str, str]) -> tuple[int, str]:
     """Exit code and output of a program, run where the installed package is the only one."""
-    done = subprocess.run(
-        [str(word) for word in command],
-        cwd=SUITE,
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    return done.returncode, done.stdout
+    return processes.run(command, cwd=SUITE, env=env)
 
 
 def run(command: Sequence[str | Path], otherwise: str, env: dict[str, str]) -> str:

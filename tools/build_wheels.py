@@ -20,7 +20,6 @@ Needs setuptools, cmake, ninja, cffi and ziglang: all of them in the `dev` extra
 from __future__ import annotations
 
 import argparse
-import fcntl
 import hashlib
 import importlib.util
 import os
@@ -38,7 +37,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from tools import converter_wheel  # noqa: E402
+from tools import converter_wheel, processes  # noqa: E402
 from tools.elf import SharedLibrary, read_library  # noqa: E402
 from tools.wheel_targets import TARGETS, Target, find_target, find_zig, zig_options  # noqa: E402
 
@@ -102,9 +101,7 @@ def clean_tree(name: str = "") -> Iterator[Path]:
             copy_sources(tree)
             yield tree
         return
-    TREES.mkdir(parents=True, exist_ok=True)
-    with open(TREES / f"{name}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with processes.exclusive(TREES / f"{name}.lock"):
         copy_sources(TREES / name)
         yield TREES / name
 
@@ -189,17 +186,10 @@ def build_converter(out: Path) -> Path:
 def _built(tree: Path, environment: dict[str, str], *options: str) -> Iterator[Path]:
     """The wheel that a tree makes."""
     with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(
-            [sys.executable, "-c", _BUILD, folder, *options],
-            cwd=tree,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            raise WheelError(f"{done.stdout}\nbuilding with {options} failed, see above")
+        command = [sys.executable, "-c", _BUILD, folder, *options]
+        code, printed = processes.run(command, cwd=tree, env=environment)
+        if code != 0:
+            raise WheelError(f"{printed}\nbuilding with {options} failed, see above")
         (made,) = Path(folder).glob("*.whl")
         yield made
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -36,6 +35,9 @@ from pathlib import Path
 from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+from tools import processes  # noqa: E402
+
 BUILD = ROOT / "build"
 ENVIRONMENT = BUILD / "dev-env"
 PYTHON = ENVIRONMENT / "bin" / "python"
@@ -92,9 +94,7 @@ def must(command: Sequence[str | Path], otherwise: str, **extra: str) -> None:
 @contextlib.contextmanager
 def one_at_a_time() -> Iterator[None]:
     """Two runs in one tree must not make the environment, or link the library, at once."""
-    BUILD.mkdir(exist_ok=True)
-    with open(BUILD / "dev.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with processes.exclusive(BUILD / "dev.lock"):
         yield
 
 
@@ -251,7 +251,7 @@ class Step:
         """Exit code of one command; 1 if it has to be stopped."""
         output = None if self.show_output else log
         process = self.process = subprocess.Popen(
-            command,
+            processes.guarded(command),
             cwd=ROOT,
             env=child_environment(),
             stdout=output,
