@@ -25,12 +25,27 @@ DATA = Path(os.environ.get("EDGEINFER_DATA", ROOT.parent / "shared" / "data"))
 _SMALLEST_PICTURE = 128
 
 
-def samples_of(name: str, count: int) -> np.ndarray:
-    """Inputs [count, *shape] of one of `MODEL_FILES`, float32, the same each time."""
-    samples = _SAMPLES[name](count)
+def samples_of(name: str, count: int, seed: int = 0) -> np.ndarray:
+    """Inputs [count, *shape] of one of `MODEL_FILES`, float32, the same each time.
+
+    Another `seed` cuts other patches and makes up other spectrograms.
+    """
+    samples = _SAMPLES[name](count, seed)
     if len(samples) < count:
         raise ValueError(f"there are {len(samples)} samples for {name}, not {count}")
     return np.ascontiguousarray(samples[:count], np.float32)
+
+
+def labels_of(name: str) -> np.ndarray | None:
+    """The right class of each sample, where somebody has said it: of "digits" and "kws"."""
+    labels: np.ndarray | None = None
+    if name == "digits":
+        with np.load(ROOT / "examples" / "digits" / "heldout.npz") as heldout:
+            labels = heldout["labels"]
+    elif name == "kws":
+        with np.load(DATA / "kws01_1000.npz") as data:
+            labels = data["labels"]
+    return labels
 
 
 def natural_patches(count: int, size: int, seed: int = 0) -> np.ndarray:
@@ -59,13 +74,13 @@ def natural_patches(count: int, size: int, seed: int = 0) -> np.ndarray:
     return patches
 
 
-def _digits(count: int) -> np.ndarray:
+def _digits(count: int, seed: int) -> np.ndarray:
     with np.load(ROOT / "examples" / "digits" / "heldout.npz") as heldout:
         images: np.ndarray = heldout["images"][:, None, None].astype(np.float32) / 16
     return images
 
 
-def _keywords(count: int) -> np.ndarray:
+def _keywords(count: int, seed: int) -> np.ndarray:
     import edgeinfer
 
     with np.load(DATA / "kws01_1000.npz") as data:
@@ -74,9 +89,9 @@ def _keywords(count: int) -> np.ndarray:
         return model.inputs[0].dequantize(stored)[:, None]
 
 
-def _spectrograms(count: int) -> np.ndarray:
+def _spectrograms(count: int, seed: int) -> np.ndarray:
     """Five frames of 128 mel bands in dB: a level, a tilt, slow structure, noise."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     bands = np.linspace(-1, 1, 128)
     level = rng.normal(-30, 6, (count, 1, 1))
     tilt = rng.normal(-12, 4, (count, 1, 1)) * bands
@@ -85,11 +100,11 @@ def _spectrograms(count: int) -> np.ndarray:
     return np.asarray(level + tilt + coarse + noise).reshape(count, 1, 640)
 
 
-_SAMPLES: dict[str, Callable[[int], np.ndarray]] = {
+_SAMPLES: dict[str, Callable[[int, int], np.ndarray]] = {
     "digits": _digits,
     "kws": _keywords,
-    "vww": lambda count: natural_patches(count, 96)[:, None] / np.float32(255),
-    "resnet8": lambda count: natural_patches(count, 32)[:, None],
+    "vww": lambda count, seed: natural_patches(count, 96, seed)[:, None] / np.float32(255),
+    "resnet8": lambda count, seed: natural_patches(count, 32, seed)[:, None],
     "ad01": _spectrograms,
 }
 MODEL_FILES = {
@@ -97,3 +112,8 @@ MODEL_FILES = {
     **{name: MODELS / f"{name}_fp32.tflite" for name in ("kws", "vww", "resnet8", "ad01")},
 }
 """Where each float model is."""
+INT8_FILES = {
+    "digits": ROOT / "examples" / "digits" / "digits_int8.onnx",
+    **{name: MODELS / f"{name}_int8.tflite" for name in ("kws", "vww", "resnet8", "ad01")},
+}
+"""Where the INT8 model is that was published with it."""
