@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 READER = ("__init__", "draw", "model_file", "read", "read_sections")
-"""Modules of edgeinfer/convert that a device has: `inspect` and `plan` read files with them."""
+"""Parts of edgeinfer/convert that a device has: `inspect` and `plan` read files with them."""
 
 ALSO_CONVERTER = ("edgeinfer/onnx_backend.py",)
 """Modules outside of edgeinfer/convert that are of use to a converter only."""
@@ -38,19 +38,22 @@ dependencies = ["edgeinfer=={version}", {needs}]
 include-package-data = false
 packages = [{packages}]
 py-modules = [{modules}]
+
+[tool.setuptools.package-data]
+"edgeinfer.convert.page" = ["page.css", "page.js"]
 """
 
 
 def is_converter(path: Path) -> bool:
     """Whether a file, named from the root of the repository, belongs to the converter's wheel."""
     if path.parts[:2] == ("edgeinfer", "convert"):
-        return not (len(path.parts) == 3 and path.stem in READER)
+        return Path(path.parts[2]).stem not in READER
     return path.as_posix() in ALSO_CONVERTER
 
 
 def make_device_tree(tree: Path) -> None:
     """Take the converter out of a copy of the sources; the `convert` extra asks for its wheel."""
-    for path in _python_files(tree):
+    for path in _package_files(tree):
         if is_converter(path):
             (tree / path).unlink()
     project = tree / "pyproject.toml"
@@ -69,7 +72,7 @@ def make_converter_tree(tree: Path) -> None:
     if found is None:
         raise ValueError("pyproject.toml has no line that starts with `convert = [`")
     packages, modules = set(), set()
-    for path in _python_files(tree):
+    for path in _package_files(tree):
         if not is_converter(path):
             (tree / path).unlink()
         elif path.as_posix() in ALSO_CONVERTER:
@@ -87,9 +90,10 @@ def make_converter_tree(tree: Path) -> None:
     )
 
 
-def _python_files(tree: Path) -> Iterator[Path]:
-    for path in sorted((tree / "edgeinfer").rglob("*.py")):
-        yield path.relative_to(tree)
+def _package_files(tree: Path) -> Iterator[Path]:
+    for path in sorted((tree / "edgeinfer").rglob("*")):
+        if path.suffix in {".py", ".css", ".js"}:
+            yield path.relative_to(tree)
 
 
 def _version(project: str) -> str:

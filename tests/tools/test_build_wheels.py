@@ -187,9 +187,13 @@ def test_builds_without_a_compiler_ask_for_ziglang(
     assert any("ziglang" in need for need in build_backend.get_requires_for_build_wheel())
 
 
-def modules(wheel: Path) -> list[str]:
+def names(wheel: Path) -> list[str]:
     with zipfile.ZipFile(wheel) as archive:
-        return [name for name in archive.namelist() if name.endswith(".py")]
+        return archive.namelist()
+
+
+def modules(wheel: Path) -> list[str]:
+    return [name for name in names(wheel) if name.endswith(".py")]
 
 
 def own_modules() -> list[str]:
@@ -240,7 +244,9 @@ def test_a_foreign_wheel_is_built_twice_alike(tmp_path: Path) -> None:
     assert converter.name.endswith("-py3-none-any.whl")
     both = [name for part in (wheel, converter) for name in modules(part)]
     assert sorted(both) == sorted(own_modules(), key=str)
-    assert not [name for name in modules(wheel) if is_converter(Path(name))]
+    assert not [name for name in names(wheel) if is_converter(Path(name))]
+    page = {f"edgeinfer/convert/page/page.{kind}" for kind in ("css", "js")}
+    assert page <= set(names(converter))
     assert needs(wheel, "convert") >= {f"edgeinfer-convert=={version(wheel)}"}
     assert needs(converter) >= {f"edgeinfer=={version(wheel)}"}
     assert "edgeinfer[convert]" in conversion_without_the_converter(wheel, tmp_path / "device")
