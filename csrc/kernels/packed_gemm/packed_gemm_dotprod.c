@@ -18,33 +18,35 @@
     __asm__("sdot %0.4s, %1.16b, %2.4b[" #g "]" : "+w"(acc) : "w"(w), "w"(x))
 #endif
 
-EI_ALWAYS_INLINE void begin_channels(ei_gemm_tile *tile) {
-    (void)tile; // sums begin with the bias as it is
+EI_ALWAYS_INLINE const int32_t *begin_channels(const int32_t *bias,
+                                               int32_t room[2 * EI_TILE_CHANNELS]) {
+    (void)room;
+    return bias; // as it is
 }
 
-EI_ALWAYS_INLINE void compute_bytes(int8x16_t y[PIXELS], const ei_gemm_tile *tile, const int MR) {
+EI_ALWAYS_INLINE void compute_bytes(int8x16_t y[PIXELS], const ei_gemm_tile *tile, const int MR,
+                                    const int NQ) {
     int32x4_t acc[PIXELS][QUADS];
-    const int32_t *start = tile->bias;
+    const int32_t *start = tile->start;
     EI_UNROLL
     for (int m = 0; m < MR; m++) {
         EI_UNROLL
-        for (int c = 0; c < QUADS; c++) {
+        for (int c = 0; c < NQ; c++) {
             acc[m][c] = vld1q_s32(start + 4 * c);
         }
         HIDE(start); // two registers are loaded at a time, but copied one by one
     }
-    const ei_packed_gemm_args *args = tile->args;
-    const size_t step = args->pixel_step;
+    const size_t step = tile->pixel_step;
     const int8_t *w = tile->weights;
-    for (size_t s = 0; s < args->segment_count; s++) {
+    for (size_t s = 0; s < tile->segment_count; s++) {
         const int8_t *x[PIXELS];
-        x[0] = (const int8_t *)args->segments[s] + tile->offset;
+        x[0] = (const int8_t *)tile->segments[s] + tile->offset;
         EI_UNROLL
         for (int m = 1; m < MR; m++) {
             x[m] = x[m - 1] + step;
             HIDE(x[m]);
         }
-        for (size_t fours = args->groups / 4; fours > 0; fours--) {
+        for (size_t fours = tile->groups / 4; fours > 0; fours--) {
             int8x16_t four[PIXELS];
             EI_UNROLL
             for (int m = 0; m < MR; m++) {
@@ -54,8 +56,8 @@ EI_ALWAYS_INLINE void compute_bytes(int8x16_t y[PIXELS], const ei_gemm_tile *til
             }
 #define ADD_GROUP(g)                                                                               \
     EI_UNROLL                                                                                      \
-    for (int n = 2; n < QUADS + 2; n++) {                                                          \
-        const int c = n % QUADS;                                                                   \
+    for (int n = 2; n < NQ + 2; n++) {                                                             \
+        const int c = n % NQ;                                                                      \
         const int8x16_t quad = vld1q_s8(w + (g) * EI_TILE_BYTES + 16 * c);                         \
         EI_UNROLL                                                                                  \
         for (int m = 0; m < MR; m++) {                                                             \
@@ -70,7 +72,7 @@ EI_ALWAYS_INLINE void compute_bytes(int8x16_t y[PIXELS], const ei_gemm_tile *til
             w += 4 * EI_TILE_BYTES;
             HIDE(w);
         }
-        for (size_t group = args->groups % 4; group > 0; group--) {
+        for (size_t group = tile->groups % 4; group > 0; group--) {
             int8x8_t one[PIXELS];
             EI_UNROLL
             for (int m = 0; m < MR; m++) {
@@ -80,7 +82,7 @@ EI_ALWAYS_INLINE void compute_bytes(int8x16_t y[PIXELS], const ei_gemm_tile *til
                 x[m] += EI_TILE_K;
             }
             EI_UNROLL
-            for (int c = 0; c < QUADS; c++) {
+            for (int c = 0; c < NQ; c++) {
                 const int8x16_t quad = vld1q_s8(w + 16 * c);
                 EI_UNROLL
                 for (int m = 0; m < MR; m++) {
@@ -90,7 +92,7 @@ EI_ALWAYS_INLINE void compute_bytes(int8x16_t y[PIXELS], const ei_gemm_tile *til
             w += EI_TILE_BYTES;
         }
     }
-    requantize(y, acc, tile, MR);
+    requantize(y, acc, tile, MR, NQ);
 }
 
 const ei_packed_gemm ei_packed_gemm_dotprod = {.value_bytes = 1,

@@ -54,10 +54,10 @@ static void zip_weights(int8_t *restrict panel, const int8_t *restrict w, size_t
 /// sum[i][j]: pixels 2i and 2i + 1, channels 2j and 2j + 1. The panel's first registers come last, so
 /// that their load moves its address on.
 EI_ALWAYS_INLINE void add_step(int32x4_t sum[PAIRS][2 * QUADS], const int8x16_t x[PAIRS],
-                               const int8_t *w, const int MR) {
+                               const int8_t *w, const int MR, const int NQ) {
     EI_UNROLL
-    for (int n = 2; n < 2 * QUADS + 2; n++) {
-        const int j = n % (2 * QUADS);
+    for (int n = 2; n < 2 * NQ + 2; n++) {
+        const int j = n % (2 * NQ);
         const int8x16_t two = vld1q_s8(w + 16 * j);
         EI_UNROLL
         for (int i = 0; i < (MR + 1) / 2; i++) {
@@ -80,17 +80,19 @@ EI_ALWAYS_INLINE int8x8_t load_four(const int8_t *x) {
 }
 
 /// Two channels' bias, twice, for two pixels.
-EI_ALWAYS_INLINE void begin_channels(ei_gemm_tile *tile) {
+EI_ALWAYS_INLINE const int32_t *begin_channels(const int32_t *bias,
+                                               int32_t room[2 * EI_TILE_CHANNELS]) {
     EI_UNROLL
     for (int j = 0; j < 2 * QUADS; j++) {
-        const int32x2_t bias = vld1_s32(tile->bias + 2 * j);
-        vst1q_s32(tile->start + 4 * j, vcombine_s32(bias, bias));
+        const int32x2_t two = vld1_s32(bias + 2 * j);
+        vst1q_s32(room + 4 * j, vcombine_s32(two, two));
     }
+    return room;
 }
 
 /// requantize() for the sums as smmla leaves them: bytes are put in order, not sums.
 EI_ALWAYS_INLINE void requantize_pairs(int8x16_t y[PIXELS], int32x4_t sum[PAIRS][2 * QUADS],
-                                       const ei_gemm_tile *tile, const int MR) {
+                                       const ei_gemm_tile *tile, const int MR, const int NQ) {
     if (tile->pixel_bias != NULL) {
         EI_UNROLL
         for (int i = 0; i < (MR + 1) / 2; i++) {
@@ -98,14 +100,14 @@ EI_ALWAYS_INLINE void requantize_pairs(int8x16_t y[PIXELS], int32x4_t sum[PAIRS]
             const int last = 2 * i + 1 < MR ? 1 : 0;
             const int32x4_t bias = vcombine_s32(vdup_n_s32(two[0]), vdup_n_s32(two[last]));
             EI_UNROLL
-            for (int j = 0; j < 2 * QUADS; j++) {
+            for (int j = 0; j < 2 * NQ; j++) {
                 sum[i][j] = vaddq_s32(sum[i][j], bias);
             }
         }
     }
     int16x8_t half[PAIRS][QUADS]; // of two pixels 4 channels: two of each, then the other two
     EI_UNROLL
-    for (int c = 0; c < QUADS; c++) {
+    for (int c = 0; c < NQ; c++) {
         const float32x4_t all = vld1q_f32(tile->multiplier + 4 * c);
         const float32x4_t low = vcombine_f32(vget_low_f32(all), vget_low_f32(all));
         const float32x4_t high = vcombine_f32(vget_high_f32(all), vget_high_f32(all));
@@ -119,7 +121,8 @@ EI_ALWAYS_INLINE void requantize_pairs(int8x16_t y[PIXELS], int32x4_t sum[PAIRS]
     EI_UNROLL
     for (int i = 0; i < (MR + 1) / 2; i++) {
         const int8x16_t low = vcombine_s8(vqmovn_s16(half[i][0]), vqmovn_s16(half[i][1]));
-        const int8x16_t high = vcombine_s8(vqmovn_s16(half[i][2]), vqmovn_s16(half[i][3]));
+        const int8x16_t high =
+            NQ < QUADS ? low : vcombine_s8(vqmovn_s16(half[i][2]), vqmovn_s16(half[i][3]));
         const int16x8_t a = vreinterpretq_s16_s8(low), b = vreinterpretq_s16_s8(high);
         y[2 * i] = vreinterpretq_s8_s16(vuzp1q_s16(a, b));
         if (2 * i + 1 < MR) {
@@ -128,28 +131,28 @@ EI_ALWAYS_INLINE void requantize_pairs(int8x16_t y[PIXELS], int32x4_t sum[PAIRS]
     }
 }
 
-EI_ALWAYS_INLINE void compute_bytes(int8x16_t y[PIXELS], const ei_gemm_tile *tile, const int MR) {
-    const ei_packed_gemm_args *args = tile->args;
+EI_ALWAYS_INLINE void compute_bytes(int8x16_t y[PIXELS], const ei_gemm_tile *tile, const int MR,
+                                    const int NQ) {
     const int8_t *w = tile->weights;
     int32x4_t sum[PAIRS][2 * QUADS];
     const int32_t *start = tile->start;
     EI_UNROLL
     for (int i = 0; i < (MR + 1) / 2; i++) {
         EI_UNROLL
-        for (int j = 0; j < 2 * QUADS; j++) {
+        for (int j = 0; j < 2 * NQ; j++) {
             sum[i][j] = vld1q_s32(start + 4 * j);
         }
         HIDE(start); // two registers are loaded at a time, but copied one by one
     }
-    for (size_t s = 0; s < args->segment_count; s++) {
+    for (size_t s = 0; s < tile->segment_count; s++) {
         const int8_t *x[PIXELS];
-        x[0] = (const int8_t *)args->segments[s] + tile->offset;
+        x[0] = (const int8_t *)tile->segments[s] + tile->offset;
         EI_UNROLL
         for (int m = 1; m < PIXELS; m++) {
-            x[m] = m < MR ? x[m - 1] + args->pixel_step : x[m - 1];
+            x[m] = m < MR ? x[m - 1] + tile->pixel_step : x[m - 1];
             HIDE(x[m]);
         }
-        for (size_t pairs = args->groups / 2; pairs > 0; pairs--) {
+        for (size_t pairs = tile->groups / 2; pairs > 0; pairs--) {
             int8x16_t two[PAIRS];
             EI_UNROLL
             for (int i = 0; i < (MR + 1) / 2; i++) {
@@ -159,21 +162,21 @@ EI_ALWAYS_INLINE void compute_bytes(int8x16_t y[PIXELS], const ei_gemm_tile *til
                 HIDE(x[2 * i]); // so that each is moved on by its load
                 HIDE(x[2 * i + 1]);
             }
-            add_step(sum, two, w, MR);
+            add_step(sum, two, w, MR, NQ);
             w += STEP_BYTES;
             HIDE(w);
         }
-        if (args->groups % 2 != 0) {
+        if (tile->groups % 2 != 0) {
             int8x16_t two[PAIRS];
             EI_UNROLL
             for (int i = 0; i < (MR + 1) / 2; i++) {
                 two[i] = vcombine_s8(load_four(x[2 * i]), load_four(x[2 * i + 1]));
             }
-            add_step(sum, two, w, MR);
+            add_step(sum, two, w, MR, NQ);
             w += STEP_BYTES;
         }
     }
-    requantize_pairs(y, sum, tile, MR);
+    requantize_pairs(y, sum, tile, MR, NQ);
 }
 
 /// Panels for all channels at once where there is room: calls for more pixels find them there.

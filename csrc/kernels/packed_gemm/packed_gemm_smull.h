@@ -62,7 +62,7 @@ EI_ALWAYS_INLINE int16x8_t add_high(int16x8_t sum, int8x16_t w, int8x16_t x) {
 
 /// One group, or two, of four values.
 EI_ALWAYS_INLINE void add_groups(int32x4_t sum[PIXELS][2 * QUADS], const int8_t *x[PIXELS],
-                                 const int8_t *w, const int MR, const int groups) {
+                                 const int8_t *w, const int MR, const int NQ, const int groups) {
     int8x16_t four[PIXELS][2];
     EI_UNROLL
     for (int m = 0; m < MR; m++) {
@@ -71,7 +71,7 @@ EI_ALWAYS_INLINE void add_groups(int32x4_t sum[PIXELS][2 * QUADS], const int8_t 
         x[m] += groups * EI_TILE_K;
     }
     EI_UNROLL
-    for (int c = 0; c < QUADS; c++) {
+    for (int c = 0; c < NQ; c++) {
 #if !defined(__aarch64__)
         __asm__ volatile("" ::: "memory"); // loads that are moved up cost registers of sums
 #endif
@@ -183,26 +183,28 @@ EI_ALWAYS_INLINE void add_left(int32x4_t sum[PIXELS][2 * QUADS], const int16x8_t
 #endif
 
 /// A channel's bias is in one of its two sums.
-EI_ALWAYS_INLINE void begin_channels(ei_gemm_tile *tile) {
+EI_ALWAYS_INLINE const int32_t *begin_channels(const int32_t *bias,
+                                               int32_t room[2 * EI_TILE_CHANNELS]) {
     const int32x4_t zero = vdupq_n_s32(0);
     EI_UNROLL
     for (int c = 0; c < QUADS; c++) {
-        const int32x4x2_t bias = vzipq_s32(vld1q_s32(tile->bias + 4 * c), zero);
-        vst1q_s32(tile->start + 8 * c, bias.val[0]);
-        vst1q_s32(tile->start + 8 * c + 4, bias.val[1]);
+        const int32x4x2_t two = vzipq_s32(vld1q_s32(bias + 4 * c), zero);
+        vst1q_s32(room + 8 * c, two.val[0]);
+        vst1q_s32(room + 8 * c + 4, two.val[1]);
     }
+    return room;
 }
 
-EI_ALWAYS_INLINE void compute_bytes(int8x16_t y[PIXELS], const ei_gemm_tile *tile, const int MR) {
+EI_ALWAYS_INLINE void compute_bytes(int8x16_t y[PIXELS], const ei_gemm_tile *tile, const int MR,
+                                    const int NQ) {
     int32x4_t acc[PIXELS][QUADS];
-    const ei_packed_gemm_args *args = tile->args;
     const int8_t *w = tile->weights;
     int32x4_t sum[PIXELS][2 * QUADS];
     const int32_t *start = tile->start;
     EI_UNROLL
     for (int m = 0; m < MR; m++) {
         EI_UNROLL
-        for (int j = 0; j < 2 * QUADS; j++) {
+        for (int j = 0; j < 2 * NQ; j++) {
             sum[m][j] = vld1q_s32(start + 4 * j);
         }
         HIDE(start); // two registers are loaded at a time, but copied one by one
@@ -214,43 +216,43 @@ EI_ALWAYS_INLINE void compute_bytes(int8x16_t y[PIXELS], const ei_gemm_tile *til
         left[i] = vdupq_n_s16(0);
     }
 #endif
-    for (size_t s = 0; s < args->segment_count; s++) {
+    for (size_t s = 0; s < tile->segment_count; s++) {
         const int8_t *x[PIXELS];
         EI_UNROLL
         for (int m = 0; m < MR; m++) {
-            x[m] = (const int8_t *)args->segments[s] + tile->offset + (size_t)m * args->pixel_step;
+            x[m] = (const int8_t *)tile->segments[s] + tile->offset + (size_t)m * tile->pixel_step;
         }
-        size_t group = args->groups;
+        size_t group = tile->groups;
 #if EI_PAIRS && defined(__aarch64__)
-        if (MR == PIXELS) {
+        if (MR == PIXELS && NQ == QUADS) {
             w = add_in_order(sum, left, x, w, group / 2);
             group %= 2;
         }
 #endif
 #if EI_PAIRS
         for (; group >= 2; group -= 2) {
-            add_groups(sum, x, w, MR, 2);
+            add_groups(sum, x, w, MR, NQ, 2);
             w += 2 * EI_TILE_BYTES;
         }
 #endif
         for (; group > 0; group--) {
-            add_groups(sum, x, w, MR, 1);
+            add_groups(sum, x, w, MR, NQ, 1);
             w += EI_TILE_BYTES;
         }
     }
 #if EI_PAIRS && defined(__aarch64__)
-    if (MR == PIXELS) {
+    if (MR == PIXELS && NQ == QUADS) {
         add_left(sum, left);
     }
 #endif
     EI_UNROLL
     for (int m = 0; m < MR; m++) {
         EI_UNROLL
-        for (int c = 0; c < QUADS; c++) {
+        for (int c = 0; c < NQ; c++) {
             acc[m][c] = add_pairs(sum[m][2 * c], sum[m][2 * c + 1]);
         }
     }
-    requantize(y, acc, tile, MR);
+    requantize(y, acc, tile, MR, NQ);
 }
 
 #endif
