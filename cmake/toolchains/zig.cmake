@@ -35,5 +35,8 @@ string(APPEND CMAKE_C_FLAGS_INIT
 if(CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
   string(APPEND CMAKE_C_FLAGS_INIT " -fno-unroll-loops")
 endif()
+# CMake's probes ask what macros are set, so they need not be linked: zig would compile its runtime,
+# and for musl all of the C library, for each set of flags that is tried.
+set(CMAKE_TRY_COMPILE_TARGET_TYPE STATIC_LIBRARY)
 set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
 set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
