@@ -11,7 +11,8 @@ Builds the wheels (tools/build_wheels.py), makes an arm64 and an armhf system in
    and compares with this machine's hashes, tier by tier;
 2. runs the tests that make sense on a device.
 
-The package is imported and run on an emulated x86-64 CPU without AVX too. Models are those of
+The package is imported and run on an emulated x86-64 CPU without AVX too; `--all` runs the musl
+wheels as well (tools/musl_test.py). Models are those of
 EDGEINFER_MODELS, or ../shared/models; where these are absent, the examples in the repository only.
 On the x86 side the short version takes the package that this Python imports, which
 `tools/dev.py build` brings up to date, and `--all` the wheel.
@@ -39,12 +40,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from tools import arm_rootfs, build_wheels, processes  # noqa: E402
+from tools import arm_rootfs, build_wheels, musl_test, processes  # noqa: E402
 from tools.arm_rootfs import ARM64, ARMHF, MissingToolError, System  # noqa: E402
 from tools.wheel_targets import Target, find_target, find_zig  # noqa: E402
 
 SKIPPED = 77
 SHOWN_LINES = 80
+DIST = arm_rootfs.BUILD / "dist"
 SUITE = arm_rootfs.BUILD / "suite"
 MODELS = arm_rootfs.BUILD / "models"
 OPERATORS = arm_rootfs.BUILD / "operators"
@@ -343,20 +345,19 @@ def prepare(systems: Sequence[System], everything: bool) -> Path:
     zig = find_zig()
     if zig is None:
         raise MissingToolError("install the compiler: pip install ziglang")
-    dist = arm_rootfs.BUILD / "dist"
-    converter = build_wheels.build_converter(dist)  # tests make their models with it
+    converter = build_wheels.build_converter(DIST)  # tests make their models with it
 
     def prepare_system(system: System) -> str:
         target = target_of(system.machine)
         arm_rootfs.make(system, zig, target.triple)
-        wheel = build_wheels.build(target, dist)
+        wheel = build_wheels.build(target, DIST)
         arm_rootfs.install_wheels(system, [wheel, converter], "--no-deps", "--force-reinstall")
         return f"{wheel.name}: {wheel.stat().st_size} bytes"
 
     at_once([partial(prepare_system, system) for system in systems])
     if not everything:
         return ROOT
-    wheel = build_wheels.build(target_of("x86_64"), dist)
+    wheel = build_wheels.build(target_of("x86_64"), DIST)
     print(f"  {wheel.name}: {wheel.stat().st_size} bytes", flush=True)
     site = arm_rootfs.BUILD / "x86_64"
     shutil.rmtree(site, ignore_errors=True)
@@ -402,6 +403,8 @@ def test(everything: bool) -> None:
         for tier in machine.tiers if everything else ():
             tasks.append(partial(run_tests, machine, ["tests/device"], EDGEINFER_TIER=tier))
     tasks.append(partial(compare_oldest_x86, what.small, wanted, package))
+    for musl in musl_test.MACHINES if everything else ():
+        tasks.append(partial(musl_test.test_machine, musl, what.small.models, DIST))
     at_once(tasks)
 
 
@@ -419,7 +422,12 @@ def main() -> int:
     except MissingToolError as error:
         print(f"arm_test.py: skipped: {error}")
         return SKIPPED
-    except (Failure, arm_rootfs.RootfsError, build_wheels.WheelError) as error:
+    except (
+        Failure,
+        musl_test.Failure,
+        arm_rootfs.RootfsError,
+        build_wheels.WheelError,
+    ) as error:
         print(f"arm_test.py: {error}", file=sys.stderr)
         return 1
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
