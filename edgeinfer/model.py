@@ -263,13 +263,7 @@ def load(
     """
     if engine is not None:
         _require_engine(engine)
-    options = SessionOptions(
-        None if ram_budget is None else parse_bytes(ram_budget),
-        _checked_threads(threads),
-        _checked_tier(tier),
-        _checked_cpus(cpus),
-        bool(performance_cores),
-    )
+    options = checked_options(ram_budget, threads, tier, cpus, performance_cores)
     if isinstance(source, (bytes, bytearray, memoryview)):
         name, raw = "<bytes>", bytes(source)
         is_source = source_format(raw[:HEAD_BYTES]) is not None
@@ -286,6 +280,23 @@ def load(
         return load_model(contents, name)
     handle = ModelHandle(contents if isinstance(contents, str) else _aligned(contents), name)
     return Model(handle, options)
+
+
+def checked_options(
+    ram_budget: int | str | None,
+    threads: int,
+    tier: str | None,
+    cpus: Sequence[int] | None,
+    performance_cores: bool,
+) -> SessionOptions:
+    """How sessions are made, of arguments as `load` takes them; raises what it raises for them."""
+    return SessionOptions(
+        None if ram_budget is None else parse_bytes(ram_budget),
+        _checked_threads(threads),
+        _checked_tier(tier),
+        _checked_cpus(cpus),
+        bool(performance_cores),
+    )
 
 
 def _require_engine(engine: str) -> None:

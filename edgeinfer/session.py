@@ -93,6 +93,42 @@ class SessionOptions(NamedTuple):
     cpus: tuple[int, ...] = ()
     performance_cores: bool = False
 
+    def for_c(self) -> tuple[Any, list[Any]]:
+        """An `ei_session_options *`, and what must live as long as it is used."""
+        given = ffi.new("ei_session_options *")
+        tier = ffi.NULL
+        if self.tier is not None:
+            tier = ffi.new("char[]", self.tier.encode(errors="backslashreplace"))
+        cpus = ffi.new("uint32_t[]", self.cpus)
+        given.struct_bytes = ffi.sizeof("ei_session_options")
+        # 0 means "no budget" to the C core: needed_bytes refuses it.
+        given.ram_budget = min(self.ram_budget or 0, _MAX_BUDGET)
+        given.threads = self.threads
+        given.tier = tier
+        given.cpus = cpus
+        given.cpu_count = len(self.cpus)
+        given.performance_cores = self.performance_cores
+        return given, [tier, cpus]
+
+
+def needed_bytes(handle: ModelHandle, options: SessionOptions) -> int:
+    """Bytes of memory that a session takes, its threads' included.
+
+    Raises
+    ------
+    BudgetError
+        They are more than the budget. Every session needs some, so a budget of 0 is refused.
+    """
+    given, _kept = options.for_c()
+    size = ffi.new("size_t *")
+    check(lib().ei_session_size(handle.pointer, handle.program, given, size))
+    if options.ram_budget == 0:
+        raise BudgetError(
+            f"{handle.name}: a session needs {size[0]} bytes and ram_budget is 0; "
+            "leave ram_budget out, or pass None, for no limit"
+        )
+    return int(size[0])
+
 
 class _Turn:
     """Runs of one session follow each other: who runs has taken the one item of `free`.
@@ -179,30 +215,11 @@ class Session:
         self._handle: ModelHandle | None = handle
         self.inputs = handle.inputs
         self.outputs = handle.outputs
-        given = ffi.new("ei_session_options *")
-        tier = ffi.NULL
-        if options.tier is not None:
-            tier = ffi.new("char[]", options.tier.encode(errors="backslashreplace"))
-        given.struct_bytes = ffi.sizeof("ei_session_options")
-        # 0 means "no budget" to the C core. Every session needs some memory, so a budget of 0 is
-        # refused below, once it is known how much.
-        given.ram_budget = min(options.ram_budget or 0, _MAX_BUDGET)
-        given.threads = options.threads
-        given.tier = tier
-        cpus = ffi.new("uint32_t[]", options.cpus)  # for as long as this function runs
-        given.cpus = cpus
-        given.cpu_count = len(options.cpus)
-        given.performance_cores = options.performance_cores
-        size = ffi.new("size_t *")
-        check(lib().ei_session_size(handle.pointer, handle.program, given, size))
-        if options.ram_budget == 0:
-            raise BudgetError(
-                f"{handle.name}: a session needs {size[0]} bytes and ram_budget is 0; "
-                "leave ram_budget out, or pass None, for no limit"
-            )
-        memory = np.empty(size[0] + _ALIGNMENT, np.uint8)
+        given, _kept = options.for_c()
+        size = needed_bytes(handle, options)
+        memory = np.empty(size + _ALIGNMENT, np.uint8)
         start = -memory.ctypes.data % _ALIGNMENT
-        self._memory = memory[start : start + size[0]]
+        self._memory = memory[start : start + size]
         address = ffi.cast("void *", self._memory.ctypes.data)
         made = ffi.new("ei_session **")
         # The threads' stacks lie in the memory: it outlives them, in whatever order things go, and
@@ -210,7 +227,7 @@ class Session:
         self._end_threads: Callable[[], object] | None = None
         if options.threads > 1:
             self._end_threads = weakref.finalize(self, _end_threads, made, self._memory, handle)
-        check(lib().ei_session_init(handle.pointer, handle.program, given, address, size[0], made))
+        check(lib().ei_session_init(handle.pointer, handle.program, given, address, size, made))
         self._session = made[0]
         self._run = lib().ei_session_run
         self._turn = _Turn()

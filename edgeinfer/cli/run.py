@@ -4,6 +4,9 @@ Inputs are .npy, .npz (one array per input name, or a single array) or raw files
 bytes in the input's own dtype. Several inputs are given as NAME=FILE, once each. An array
 with one more leading axis than the input is a stack of inputs, run one after the other; of several
 inputs all are stacks of one length, or none is.
+
+With --report-memory the report takes the place of the values: what the session was planned to take,
+and what it takes here. Without inputs it runs on zeros.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgeinfer.cli.arguments import (
+    UsageError,
     add_engine_argument,
     add_thread_arguments,
     byte_count,
@@ -61,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-i",
         "--input",
         action="append",
-        required=True,
+        default=[],
         metavar="[NAME=]FILE",
         help=".npy, .npz or raw file; NAME= where the model has several inputs",
     )
@@ -76,11 +80,56 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tier", help="kernel tier, e.g. scalar")
     add_engine_argument(parser)
     add_thread_arguments(parser)
-    parser.add_argument("--json", action="store_true", help="print outputs as JSON")
+    parser.add_argument(
+        "--report-memory",
+        action="store_true",
+        help="measure what a session takes beside what was planned; needs no input",
+    )
+    parser.add_argument("--json", action="store_true", help="print outputs, or the report, as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Load, run each input, print or save."""
+    if args.report_memory:
+        code = _report_memory(args)
+        if code or not args.output:
+            return code
+    if not args.input:
+        raise UsageError("give an input: -i FILE, or -i NAME=FILE for each where there are several")
+    return _run_inputs(args)
+
+
+def _report_memory(args: argparse.Namespace) -> int:
+    """Before anything else runs in this process, which would hide what the session takes."""
+    from edgeinfer.cli.memory_report import as_data, as_edge_file, as_text
+    from edgeinfer.cli.session_memory import measure_session
+    from edgeinfer.model import checked_options
+
+    if args.engine is not None:
+        raise UsageError("--report-memory measures the C core: leave --engine out")
+    options = checked_options(
+        args.ram_budget, args.threads, args.tier, args.cpus, args.performance_cores
+    )
+
+    def read_feed(infos: tuple[TensorInfo, ...]) -> dict[str, Array] | None:
+        if not args.input:
+            return None
+        given = _read_inputs(_files_by_input(args.input, infos), infos)
+        _, feeds = _split_stacks(given, infos)
+        return feeds[0]
+
+    with as_edge_file(Path(args.model), args.custom_ops) as model:
+        if isinstance(model, int):
+            return model
+        found = measure_session(model, options, read_feed, quantize=args.quantize)
+    if args.json:
+        print_json(as_data(found))
+    else:
+        print(as_text(found))
+    return 0
+
+
+def _run_inputs(args: argparse.Namespace) -> int:
     import edgeinfer
 
     with edgeinfer.load(
@@ -110,6 +159,8 @@ def run(args: argparse.Namespace) -> int:
         }
     if args.output:
         _save(Path(args.output), outputs)
+    if args.report_memory:
+        return 0  # the report has been printed
     if args.json:
         print_json({name: array.tolist() for name, array in outputs.items()})
     elif not args.output:
