@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,6 +21,17 @@ class ModelReadError(EdgeInferError, OSError):
 
 class ModelNotFoundError(ModelReadError, FileNotFoundError):
     """There is no file at the path of a model."""
+
+
+def cannot_open(path: str | os.PathLike[str], error: OSError) -> str:
+    """What is said of a file that cannot be opened or read, in the words of the C core."""
+    return f"{os.fspath(path)!r}: cannot be opened: {error.strerror or error}"
+
+
+def unreadable_model(path: str | os.PathLike[str], error: OSError) -> ModelReadError:
+    """The error for a model file that cannot be opened or read."""
+    kind = ModelNotFoundError if isinstance(error, FileNotFoundError) else ModelReadError
+    return kind(cannot_open(path, error))
 
 
 class ModelVersionError(ModelFileError):

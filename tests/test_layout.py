@@ -180,6 +180,17 @@ def test_only_the_gates_ever_reach_the_workstation_side() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_nothing_but_the_command_line_imports_the_command_line() -> None:
+    wrong = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if path.relative_to(PACKAGE).parts[0] in ("cli", "__main__.py"):
+            continue
+        for line, name in imports_of(path, everywhere=True):
+            if is_under(name, "edgeinfer.cli"):
+                wrong.append(f"{path.relative_to(ROOT)}:{line}: imports {name}")
+    assert not wrong, "\n".join(wrong)
+
+
 @pytest.mark.parametrize("module", ["edgeinfer", "edgeinfer.cli"])
 def test_importing_loads_nothing_heavy(module: str) -> None:
     program = f"import {module}, sys; print(*sorted(sys.modules))"

@@ -34,8 +34,8 @@ import numpy as np
 import edgeinfer
 from edgeinfer.cli.arguments import natural, positive_int
 from edgeinfer.cli.progress import Progress
-from edgeinfer.cli.text import format_table, print_json
 from edgeinfer.convert import convert
+from edgeinfer.printing import format_table, print_json
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tools.compare_quantizers import sqnr

@@ -70,7 +70,7 @@ class Comparison:
 
 def show_loops(found: Sequence[arm_loops.Estimate]) -> str:
     """A table of the loops, and the limits that they are held against."""
-    from edgeinfer.cli.text import format_table
+    from edgeinfer.printing import format_table
 
     rows = [
         (
@@ -96,7 +96,7 @@ def show_loops(found: Sequence[arm_loops.Estimate]) -> str:
 
 def show_comparisons(found: Sequence[Comparison], litert: str | None) -> str:
     """A table of instructions."""
-    from edgeinfer.cli.text import format_table
+    from edgeinfer.printing import format_table
 
     rows = [
         (

@@ -22,9 +22,9 @@ import numpy as np
 import edgeinfer
 from edgeinfer.cli.arguments import natural, positive_seconds
 from edgeinfer.cli.bench import random_input
-from edgeinfer.cli.text import format_table
 from edgeinfer.convert import convert
 from edgeinfer.errors import EdgeInferError
+from edgeinfer.printing import format_table
 from edgeinfer.source_format import HEAD_BYTES, source_format
 
 _TURN_SECONDS = 0.02

@@ -36,8 +36,8 @@ import numpy as np
 
 import edgeinfer
 from edgeinfer._ffi import ffi, lib
-from edgeinfer.cli.text import format_table
 from edgeinfer.convert import convert
+from edgeinfer.printing import format_table
 
 ROOT = Path(__file__).resolve().parents[1]
 _TURN_SECONDS = 0.002

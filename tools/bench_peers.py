@@ -45,10 +45,10 @@ import edgeinfer
 from edgeinfer._ffi import check, ffi, lib
 from edgeinfer.cli.arguments import positive_int, positive_seconds
 from edgeinfer.cli.step_costs import count_macs
-from edgeinfer.cli.text import format_table
 from edgeinfer.convert import convert
 from edgeinfer.convert.read import read_model
 from edgeinfer.errors import EdgeInferError
+from edgeinfer.printing import format_table
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))

@@ -27,11 +27,11 @@ import numpy as np
 
 import edgeinfer
 from edgeinfer.cli.arguments import natural, positive_int
-from edgeinfer.cli.text import format_table, print_json
 from edgeinfer.convert import convert
 from edgeinfer.convert.model_file import FileProgram, FileTensor
 from edgeinfer.convert.read import read_model
 from edgeinfer.errors import EdgeInferError
+from edgeinfer.printing import format_table, print_json
 from edgeinfer.session import TensorInfo
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

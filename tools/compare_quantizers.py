@@ -28,10 +28,10 @@ import numpy as np
 
 import edgeinfer
 from edgeinfer.cli.progress import Progress
-from edgeinfer.cli.text import format_table, print_json
 from edgeinfer.convert import convert
 from edgeinfer.convert.frontends import read
 from edgeinfer.convert.passes import run_passes
+from edgeinfer.printing import format_table, print_json
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tools.onnx_of_graph import onnx_of_graph

@@ -24,8 +24,8 @@ import numpy as np
 from onnx.backend.test.runner import Runner, _normalize_tensor
 
 import edgeinfer.onnx_backend
-from edgeinfer.cli.text import format_table, printable
 from edgeinfer.errors import ConversionError, UnsupportedError
+from edgeinfer.printing import format_table, printable
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tools.onnx_node_scope import FAMILIES, REASONS, Scope, cases_of, classify, modules

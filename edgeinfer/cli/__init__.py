@@ -9,7 +9,13 @@ import sys
 from collections.abc import Sequence
 
 from edgeinfer.cli.arguments import UsageError, add_custom_ops
-from edgeinfer.errors import AccuracyError, BudgetError, ConversionError, EdgeInferError
+from edgeinfer.errors import (
+    AccuracyError,
+    BudgetError,
+    ConversionError,
+    EdgeInferError,
+    cannot_open,
+)
 
 EXIT_OK = 0
 EXIT_ERROR = 1
@@ -104,11 +110,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _fail(error: Exception, code: int) -> int:
-    from edgeinfer.cli.text import printable
+    from edgeinfer.printing import printable
 
     said = str(error)
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        said = f"cannot open {error.filename}: {error.strerror}"  # as errors of our own say it
+        said = cannot_open(error.filename, error)
     lines = [printable(line) for line in said.split("\n")]  # names in it are a file's
     print("edgeinfer: " + "\n".join(lines), file=sys.stderr)
     return code

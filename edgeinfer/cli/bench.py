@@ -34,8 +34,8 @@ from edgeinfer.cli.arguments import (
     require_writable,
 )
 from edgeinfer.cli.progress import Progress
-from edgeinfer.cli.text import format_table, print_json, printable
 from edgeinfer.errors import UnsupportedError
+from edgeinfer.printing import format_table, print_json, printable, shortened
 
 if TYPE_CHECKING:
     from edgeinfer.cli.profiling import StepProfiler
@@ -173,7 +173,7 @@ def _print_profile(result: dict[str, Any]) -> None:
     header += ["GB/s", "bytes"]
     rows = []
     for row in steps:
-        cells = [row["step"], _short(printable(row["node"])), row["operator"], row["kernel"]]
+        cells = [row["step"], shortened(row["node"], 40), row["operator"], row["kernel"]]
         cells += [f"{row['us']:,.2f}", f"{100 * row['share']:.1f}"]
         cells += [f"{row['gmacs']:.1f}" if row["macs"] else ""]
         if with_peak:
@@ -188,11 +188,6 @@ def _print_profile(result: dict[str, Any]) -> None:
         f"\n{len(steps)} steps, {total:,.2f} µs without the call from Python; medians of "
         f"{result['profiled_runs']:,} profiled runs, which took {longer:.1f} % longer than others"
     )
-
-
-def _short(name: str, longest: int = 40) -> str:
-    """Names of converted graphs can be whole paths; their ends tell them apart."""
-    return name if len(name) <= longest else f"…{name[1 - longest :]}"
 
 
 def random_input(info: TensorInfo, rng: np.random.Generator) -> Array:

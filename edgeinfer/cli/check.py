@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 
 from edgeinfer.cli.arguments import add_shape_argument
-from edgeinfer.cli.text import print_json, printable
+from edgeinfer.printing import print_json, printable
 
 EXAMPLE = "edgeinfer check model.onnx"
 

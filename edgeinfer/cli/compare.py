@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from edgeinfer.cli.arguments import add_shape_argument, finite_number, natural, positive_int
 from edgeinfer.cli.progress import Progress
 from edgeinfer.cli.quantization import add_preprocessing_arguments, preprocessing_of
-from edgeinfer.cli.text import decibels, format_table, print_json, printable, shortened
+from edgeinfer.printing import decibels, format_table, print_json, printable, shortened
 
 if TYPE_CHECKING:
     from edgeinfer.convert.compare import Comparison, Pair

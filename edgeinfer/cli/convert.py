@@ -36,7 +36,7 @@ from edgeinfer.cli.quantization import (
     quantization_options,
     require_calibration,
 )
-from edgeinfer.cli.text import print_json
+from edgeinfer.printing import print_json
 
 EXAMPLE = (
     "edgeinfer convert model.tflite -o model.edge --ram-budget 96KiB\n"

@@ -14,8 +14,8 @@ import os
 import platform
 from typing import TYPE_CHECKING, Any
 
-from edgeinfer.cli.text import print_json
 from edgeinfer.errors import LibraryError
+from edgeinfer.printing import print_json
 
 if TYPE_CHECKING:
     from edgeinfer.system.state import SystemState

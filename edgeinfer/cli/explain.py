@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgeinfer.cli.model_file import read_or_convert
 from edgeinfer.cli.step_costs import count_node_macs, kernel_tiers, kernels_of, tier_names
-from edgeinfer.cli.text import format_table, print_json, printable
 from edgeinfer.errors import InputError
+from edgeinfer.printing import format_table, print_json, printable, shortened
 
 if TYPE_CHECKING:
     from edgeinfer.convert.model_file import FileNode, FileProgram, FileTensor, ModelFile
@@ -164,7 +164,7 @@ def _print_program(program: dict[str, Any]) -> None:
         rows.append(
             (
                 row["operation"],
-                _short(printable(row["node"])),
+                shortened(row["node"], 40),
                 row["operator"],
                 row["kernel"],
                 activations,
@@ -188,8 +188,3 @@ def _print_program(program: dict[str, Any]) -> None:
         for name, entry in program["precisions"].items()
     ]
     print(f"\n{len(rows)} operations, {program['macs']:,} MAC; {', '.join(parts)}")
-
-
-def _short(name: str, longest: int = 40) -> str:
-    """Names of converted graphs can be whole paths; their ends tell them apart."""
-    return name if len(name) <= longest else f"…{name[1 - longest :]}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeinfer.budget import format_bytes
 from edgeinfer.cli.model_file import read_edge_file
-from edgeinfer.cli.text import format_table, print_json, printable
+from edgeinfer.printing import format_table, print_json, printable
 
 if TYPE_CHECKING:
     from edgeinfer.convert.model_file import FileNode, FileProgram, FileTensor, ModelFile

@@ -13,7 +13,7 @@ from typing import Any
 
 from edgeinfer.budget import format_bytes
 from edgeinfer.cli.session_memory import SessionMemory
-from edgeinfer.cli.text import format_table
+from edgeinfer.printing import format_table
 from edgeinfer.source_format import HEAD_BYTES, source_format
 
 

@@ -18,7 +18,7 @@ from edgeinfer.cli.arguments import (
     require_writable,
 )
 from edgeinfer.cli.model_file import read_or_convert
-from edgeinfer.cli.text import print_json
+from edgeinfer.printing import print_json
 
 if TYPE_CHECKING:
     from edgeinfer.convert.model_file import FileProgram

@@ -30,8 +30,8 @@ from edgeinfer.cli.arguments import (
     require_writable,
 )
 from edgeinfer.cli.progress import Progress
-from edgeinfer.cli.text import print_json, printable
 from edgeinfer.errors import InputError
+from edgeinfer.printing import print_json, printable
 
 if TYPE_CHECKING:
     from edgeinfer.session import Array, TensorInfo

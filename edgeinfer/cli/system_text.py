@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeinfer.cli.text import printable
+from edgeinfer.printing import printable
 from edgeinfer.system.cores import CoreGroup
 from edgeinfer.system.frequency import FrequencyPolicy
 from edgeinfer.system.kernel_files import format_cpus

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from edgeinfer.errors import ModelReadError
+from edgeinfer.errors import unreadable_model
 
 
 def source_bytes(
@@ -15,8 +15,8 @@ def source_bytes(
 
     Raises
     ------
-    ModelReadError
-        The file cannot be read.
+    ModelNotFoundError, ModelReadError
+        The file is not there, or cannot be read.
     """
     if isinstance(source, bytes):
         return source, name or "model", ""
@@ -24,5 +24,5 @@ def source_bytes(
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise ModelReadError(f"cannot read {path}: {error.strerror}") from error
+        raise unreadable_model(path, error) from error
     return data, name or path.name, path.suffix.lower()

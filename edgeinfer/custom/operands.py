@@ -80,7 +80,7 @@ class Attribute:
         Raises
         ------
         ValueError
-            It is of another kind; the message says so.
+            It is of another kind or out of its range; the message says so.
         """
         if self.kind == "text":
             if isinstance(value, str) and "\0" not in value:
@@ -98,7 +98,12 @@ class Attribute:
         return isinstance(value, (int, float))
 
     def _number(self, value: Any) -> int | float:
-        return int(value) if self.kind in ("int", "ints") else float(value)
+        if self.kind in ("int", "ints"):
+            return int(value)
+        try:
+            return float(value)
+        except OverflowError as error:  # a whole number that no float64 holds
+            raise ValueError(f"attribute {self.name!r}: {error}") from error
 
 
 _KINDS = {
@@ -151,8 +156,6 @@ def _declared(name: str, value: Any) -> Attribute:
         return Attribute(name, kind, Attribute(name, kind, None).accept(value))
     except ValueError as error:  # of this kind, and out of its range
         raise InputError(str(error)) from error
-    except OverflowError as error:  # a whole number that no float64 holds
-        raise InputError(f"attribute {name!r}: {error}") from error
 
 
 def _kind_of(value: Any) -> str | None:

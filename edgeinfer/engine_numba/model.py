@@ -12,7 +12,7 @@ from edgeinfer.convert.read import read_model
 from edgeinfer.engine_numba.node import Array
 from edgeinfer.engine_numba.registry import prepare
 from edgeinfer.engine_numba.session import NumbaSession
-from edgeinfer.errors import ModelReadError
+from edgeinfer.errors import unreadable_model
 from edgeinfer.model import Model, ModelHandle, _planned_buffers, _require_unique
 from edgeinfer.plan_info import PeakStep, PlanInfo
 from edgeinfer.session import Session, SessionOptions, TensorInfo
@@ -90,4 +90,4 @@ def _read(path: str) -> bytes:
         with open(path, "rb") as file:
             return file.read()
     except OSError as error:
-        raise ModelReadError(f"{path!r} cannot be read: {error.strerror or error}") from error
+        raise unreadable_model(path, error) from error

@@ -14,7 +14,7 @@ import pytest
 
 import edgeinfer
 from edgeinfer.cli import SUBCOMMANDS, main
-from edgeinfer.cli.text import format_table
+from edgeinfer.printing import format_table
 from tests.device.programs import one_in_one_out, two_in_two_out
 from tests.requirements import require_module
 

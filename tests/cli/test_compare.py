@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from edgeinfer.cli import main
-from edgeinfer.cli.text import shortened
 from edgeinfer.convert import convert
+from edgeinfer.printing import shortened
 from tests.convert.float_networks import SAMPLES, small_network
 from tests.convert.test_compare_models import broken_network
 from tests.requirements import require_module

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from edgeinfer.cli import main
-from edgeinfer.cli.text import printable
 from edgeinfer.convert.draw import plan_png, plan_svg, plan_table
 from edgeinfer.convert.plan import plan_program
 from edgeinfer.convert.program import Operation, Program, Value
 from edgeinfer.convert.read import read_model
 from edgeinfer.convert.write import write_model
+from edgeinfer.printing import printable
 from tests.requirements import require_module
 
 CLEAR_SCREEN = "\x1b[2J"

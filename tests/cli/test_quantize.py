@@ -82,7 +82,7 @@ def test_every_option_arrives(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--calibrate", "nowhere.npz"], "nowhere.npz: there is no such file"),
+        (["--calibrate", "nowhere.npz"], "'nowhere.npz': cannot be opened: No such file"),
         (
             ["--calibrate", "SAMPLES", "--keep-float", "logit"],
             "no layer that makes a tensor 'logit'",

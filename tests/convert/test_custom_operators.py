@@ -97,6 +97,15 @@ def test_a_node_that_does_not_fit_is_a_problem(
     assert message in reason(custom_onnx("Op", [SHAPE], output, **attributes))
 
 
+@pytest.mark.parametrize(("declared", "given"), [(float, 10**400), ([0.5], [1.0, -(10**400)])])
+def test_numbers_that_no_float_holds_are_a_problem(declared: Any, given: Any) -> None:
+    edgeinfer.register_custom_op("Op", **FLOAT, attributes={"alpha": declared})
+    operator = find("Op")
+    assert operator is not None
+    with pytest.raises(ValueError, match="attribute 'alpha': int too large"):
+        operator.fill({"alpha": given})
+
+
 def test_the_shape_function_tells_what_the_model_does_not() -> None:
     seen: dict[str, Any] = {}
 

@@ -137,7 +137,7 @@ def test_what_is_not_finite_is_never_allowed(value: float) -> None:
         ([numbers(0, 4, 3)] * 40, r"sample 0: .*shape \[4, 3\]; one sample is"),
         (SAMPLES.astype("U8"), "must be numbers"),
         (7, "is a int; give a path"),
-        ("/nowhere/x.npz", "no such file"),
+        ("/nowhere/x.npz", "'/nowhere/x.npz': cannot be opened: No such file"),
         ([], "holds no sample"),
         (SAMPLES[:0], "holds no sample"),
     ],

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgeinfer.cli.text import printable
 from edgeinfer.convert.model_file import FileProgram, FileTensor
+from edgeinfer.printing import printable
 
 PALETTE = ("#8fb8de", "#a8d5a2", "#d9c2e9", "#f4d58d", "#9fd8d3", "#e3b7a0", "#c3cbd6")
 INPUT_COLOUR, OUTPUT_COLOUR, PEAK_COLOUR = "#f6a04d", "#ef7f7b", "#c62828"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgeinfer.cli.text import printable
 from edgeinfer.convert.draw.buffers import (
     BufferUses,
     band_of,
@@ -15,6 +14,7 @@ from edgeinfer.convert.draw.buffers import (
     touched_by,
 )
 from edgeinfer.convert.model_file import FileProgram
+from edgeinfer.printing import printable
 
 _MOST_NAMED = 3  # tensors that wait; more are counted
 

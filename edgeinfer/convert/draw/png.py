@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgeinfer.cli.text import printable
 from edgeinfer.convert.draw.buffers import PEAK_COLOUR, boxes
 from edgeinfer.convert.model_file import FileProgram
 from edgeinfer.errors import MissingExtraError
+from edgeinfer.printing import printable
 
 
 def plan_png(program: FileProgram, path: Path) -> None:

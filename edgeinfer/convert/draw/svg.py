@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from html import escape
 
-from edgeinfer.cli.text import printable
 from edgeinfer.convert.draw.buffers import INPUT_COLOUR, OUTPUT_COLOUR, PEAK_COLOUR, Box, boxes
 from edgeinfer.convert.draw.peak import peak_sentence
 from edgeinfer.convert.model_file import FileProgram
+from edgeinfer.printing import printable
 
 _MIN_WIDTH, _HEIGHT = 1000, 460  # of the plotting area, in pixels
 _MIN_COLUMN = 30  # wide enough for an upright name of two lines

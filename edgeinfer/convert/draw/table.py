@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from edgeinfer.cli.text import format_table
 from edgeinfer.convert.draw.buffers import buffer_names, short_name
 from edgeinfer.convert.draw.peak import explain_peak, peak_sentence
 from edgeinfer.convert.model_file import FileProgram
+from edgeinfer.printing import format_table
 
 
 def plan_table(program: FileProgram) -> str:

@@ -67,12 +67,3 @@ def pack_depthwise_conv2d_float(weights: FloatArray) -> FloatArray:
 def pack_fully_connected_float(weights: FloatArray) -> FloatArray:
     """Pack the weights [N, K] of a fully_connected_f32 into [ceil(N / 16), K, 16]."""
     return _pack(weights[None])
-
-
-def unpack_float(packed: FloatArray, groups: int, channels: int) -> FloatArray:
-    """Undo the packing: [groups, channels, K], `channels` being those of a group."""
-    per_group = -(-channels // TILE_CHANNELS)
-    k = packed.size // (groups * per_group * TILE_CHANNELS)
-    tiles = packed.reshape(groups, per_group, k, TILE_CHANNELS).transpose(0, 1, 3, 2)
-    matrix = tiles.reshape(groups, per_group * TILE_CHANNELS, k)
-    return np.ascontiguousarray(matrix[:, :channels])

@@ -20,7 +20,6 @@ from html import escape
 from pathlib import Path
 
 from edgeinfer.budget import SESSION_ALIGNMENT, SESSION_THREAD_BYTES, align_up, format_bytes
-from edgeinfer.cli.text import printable, shortened
 from edgeinfer.convert.draw.buffers import (
     BufferUses,
     buffer_label,
@@ -35,6 +34,7 @@ from edgeinfer.convert.model_file import FileProgram, FileTensor
 from edgeinfer.convert.page.pareto import pareto_svg
 from edgeinfer.convert.page.tables import buffer_table, step_table
 from edgeinfer.convert.page.timeline import NodeSpan, Timeline, node_spans, step_groups
+from edgeinfer.printing import printable, shortened
 
 _COLOURS = 7  # classes c0 to c6 of page.css
 _MAX_TICKS = 8

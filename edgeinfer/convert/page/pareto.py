@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
 
-from edgeinfer.cli.text import printable
 from edgeinfer.errors import InputError
+from edgeinfer.printing import printable
 
 _WIDTH, _HEIGHT = 860, 420
 _LEFT, _TOP, _RIGHT, _BOTTOM = 92, 54, 48, 58

@@ -34,7 +34,7 @@ from edgeinfer.convert.graph import Tensor
 from edgeinfer.convert.quantize.check_samples import check_samples
 from edgeinfer.convert.quantize.preprocessing import Preprocessing
 from edgeinfer.convert.quantize.run_graph import Sample
-from edgeinfer.errors import InputError
+from edgeinfer.errors import InputError, cannot_open
 
 Array = npt.NDArray[Any]
 CalibrationSource = str | os.PathLike[str] | npt.NDArray[Any] | Mapping[str, Any] | Iterable[Any]
@@ -145,8 +145,8 @@ def _only(inputs: Sequence[Tensor], name: str) -> str:
 def _of_file(path: Path, inputs: Sequence[Tensor]) -> dict[str, Array]:
     try:
         loaded = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file or folder") from None
+    except (FileNotFoundError, PermissionError) as error:
+        raise InputError(cannot_open(path, error)) from error
     except Exception as error:  # NumPy and zipfile raise many kinds on damaged files
         raise InputError(f"{path}: not a readable .npy or .npz file: {error}") from error
     if isinstance(loaded, np.ndarray):

@@ -166,7 +166,7 @@ class QuantizationReport:
         target = Path(path)
         require_report_suffix(target)
         if target.suffix.lower() == ".json":
-            from edgeinfer.cli.text import json_text
+            from edgeinfer.printing import json_text
 
             text = json_text(self.as_data()) + "\n"
         else:

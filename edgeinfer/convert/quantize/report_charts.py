@@ -10,8 +10,8 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from edgeinfer.cli.text import decibels, printable
 from edgeinfer.convert.quantize.report import LayerReport
+from edgeinfer.printing import decibels, printable
 
 COLOURS = {"int8": "#2f6fb3", "int16": "#8a5bb5", "float32": "#c9762b"}
 OTHER = "#777"

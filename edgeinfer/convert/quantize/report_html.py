@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from edgeinfer.cli.text import decibels, printable, shortened
 from edgeinfer.convert.quantize.report import LayerReport, QuantizationReport
 from edgeinfer.convert.quantize.report_charts import (
     COLOURS,
@@ -15,6 +14,7 @@ from edgeinfer.convert.quantize.report_charts import (
     sqnr_chart,
 )
 from edgeinfer.convert.quantize.report_text import drop_line, measured_on, notes, pruned_line
+from edgeinfer.printing import decibels, printable, shortened
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff; margin: 2rem auto;

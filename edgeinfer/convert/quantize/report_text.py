@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from edgeinfer.cli.text import decibels, format_table, printable, shortened
 from edgeinfer.convert.quantize.report import LayerReport, OutputReport, QuantizationReport
+from edgeinfer.printing import decibels, format_table, printable, shortened
 
 ROWS = 8
 """Layers in the table; all of them are in the JSON and HTML reports."""

@@ -1,4 +1,4 @@
-"""How subcommands print: aligned tables, names from files, JSON."""
+"""How commands, reports and tools print: aligned tables, names from files, JSON."""
 
 from __future__ import annotations
 
