@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import sys
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 
 from edgeinfer.convert.draw import plan_png, plan_svg, plan_table, short_name
-from edgeinfer.convert.model_file import FileProgram
+from edgeinfer.convert.model_file import FileProgram, FileStep
 from edgeinfer.convert.plan import plan_program
 from edgeinfer.convert.program import Program, Value
 from edgeinfer.convert.read import read_model
 from edgeinfer.convert.write import write_model
 from edgeinfer.errors import MissingExtraError
+from tests.convert.drawn_plans import in_turns
 from tests.convert.random_programs import add, lut8, programs, transpose
 from tests.requirements import require_module
 
@@ -67,6 +69,22 @@ def test_drawings_are_well_formed_and_buffers_do_not_overlap(program: Program) -
             assert across <= 0.2 or up <= 2  # rounding, and slivers that are kept visible
 
 
+def test_operators_in_turn_share_their_columns_and_rings_are_hatched() -> None:
+    program = in_turns()
+    svg = plan_svg(program)
+    places = [place for _, place in drawn_buffers(svg)]
+    assert [place["x"] for place in places] == pytest.approx([96, 96, 346, 377.2, 846], abs=0.1)
+    assert places[2]["width"] == pytest.approx(500, abs=0.1)  # two of four columns
+    root = ElementTree.fromstring(svg)
+    hatched = [r for r in root.iter(f"{_SVG}rect") if r.get("fill") == "url(#ring)"]
+    assert len(hatched) == 2  # the ring, and in the legend
+    assert {float(r.attrib["x"]) for r in hatched} >= {places[2]["x"]}
+    assert "ring: 2 of 8 rows held" in drawn_buffers(svg)[2][0]
+    labels = [text.text for text in root.iter(f"{_SVG}text") if text.get("transform")]
+    assert labels[-4:] == ["0 conv2d", "1–15 conv2d", "2–16 depthwise_conv2d", "17 add"]
+    assert "url(#ring)" not in plan_svg(example())
+
+
 def test_names_are_escaped_and_shown() -> None:
     svg = plan_svg(example())
     texts = [text.text for text in ElementTree.fromstring(svg).iter(f"{_SVG}text")]
@@ -106,8 +124,22 @@ def test_names_are_shortened_to_their_telling_end() -> None:
 
 def test_a_png_is_drawn(tmp_path: Path) -> None:
     require_module("matplotlib")
-    plan_png(example(), tmp_path / "plan.png")
-    assert (tmp_path / "plan.png").read_bytes().startswith(b"\x89PNG")
+    for program in (example(), in_turns()):
+        plan_png(program, tmp_path / "plan.png")
+        assert (tmp_path / "plan.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_png_of_many_steps_is_no_wider_than_one_of_few(tmp_path: Path) -> None:
+    require_module("matplotlib")
+    program = in_turns()
+    turns = [FileStep(node, 0, 1) for _ in range(1500) for node in (1, 2)]
+    steps = (program.steps[0], *turns, program.steps[-1])
+    buffers = tuple(
+        replace(b, last_step=len(steps) - 1) if b.last_step > 1 else b for b in program.buffers
+    )
+    plan_png(replace(program, steps=steps, buffers=buffers), tmp_path / "plan.png")
+    width = int.from_bytes((tmp_path / "plan.png").read_bytes()[16:20], "big")
+    assert width == 1210
 
 
 def test_a_png_without_matplotlib_names_the_extra(

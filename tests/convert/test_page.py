@@ -15,9 +15,9 @@ from hypothesis import given
 
 from edgeinfer.cli import main
 from edgeinfer.convert.draw import explain_peak
+from edgeinfer.convert.draw.timeline import Timeline, node_spans, step_groups
 from edgeinfer.convert.model_file import FileProgram, FileStep
 from edgeinfer.convert.page import plan_html
-from edgeinfer.convert.page.timeline import Timeline, node_spans, step_groups
 from edgeinfer.convert.plan import plan_program
 from edgeinfer.convert.program import Program
 from edgeinfer.convert.read import read_model

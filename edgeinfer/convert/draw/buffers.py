@@ -103,6 +103,7 @@ class Box:
     label: str
     title: str
     colour: str
+    is_ring: bool
     first_step: int
     last_step: int
     offset: int
@@ -121,12 +122,16 @@ def boxes(program: FileProgram) -> list[Box]:
             colour = OUTPUT_COLOUR
         else:
             colour = PALETTE[index % len(PALETTE)]
+        ring = ring_of(program, index)
         title = (
             f"{', '.join(buffer_names(program, index))}\n"
             f"{buffer.bytes:,} bytes at {buffer.offset:,}\n"
             f"steps {buffer.first_step} to {buffer.last_step}"
         )
+        if ring:
+            title += f"\nring: {ring.ring_rows} of {ring.rows} rows held"
         life = (buffer.first_step, buffer.last_step)
         label = buffer_label(program, index)
-        found.append(Box(label, title, colour, *life, buffer.offset, buffer.bytes))
+        place = (*life, buffer.offset, buffer.bytes)
+        found.append(Box(label, title, colour, ring is not None, *place))
     return found

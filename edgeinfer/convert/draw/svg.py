@@ -1,8 +1,9 @@
 """A memory plan as a picture of memory over time.
 
-Time runs to the right, a column per step, and addresses run upwards; each buffer is a rectangle as
-wide as its life and as high as its bytes. A column that is full to the top of the arena has no
-slack.
+Time runs to the right, a column per operator, and addresses run upwards; each buffer is a rectangle
+as wide as its life and as high as its bytes. A column that is full to the top of the arena has no
+slack. Operators that take turns by bands of rows share their columns (`Timeline`); what is held in
+part meanwhile, a ring, is hatched.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from html import escape
 
 from edgeinfer.convert.draw.buffers import INPUT_COLOUR, OUTPUT_COLOUR, PEAK_COLOUR, Box, boxes
 from edgeinfer.convert.draw.peak import peak_sentence
+from edgeinfer.convert.draw.timeline import Timeline, node_spans, step_groups
 from edgeinfer.convert.model_file import FileProgram
 from edgeinfer.printing import printable
 
@@ -23,6 +25,11 @@ _LINE = 14  # room that a line of text needs
 _SHORTEST = 8  # characters of a cut name that still tell something
 _MAX_TICKS = 8
 _INK, _FAINT = "#222", "#e6e6e6"
+_RING_PATTERN = (
+    '<pattern id="ring" width="8" height="8" patternUnits="userSpaceOnUse" '
+    'patternTransform="rotate(45)"><path d="M0 0V8" stroke="#222" stroke-opacity="0.45" '
+    'stroke-width="3"/></pattern>'
+)
 
 
 def plan_svg(program: FileProgram) -> str:
@@ -38,12 +45,12 @@ def plan_svg(program: FileProgram) -> str:
         f'<text x="{_LEFT}" y="26" font-size="16" font-weight="bold">'
         f"Arena of {escape(printable(program.name))}: {program.arena_bytes:,} bytes</text>",
         f'<text x="{_LEFT}" y="46">{escape(peak_sentence(program))}</text>',
-        *_legend(_LEFT + frame.width),
+        *_legend(_LEFT + frame.width, any(box.is_ring for box in drawn)),
         *_address_axis(frame),
         *[_svg_box(box, frame) for box in drawn],
         _peak(program, frame),
         *[_svg_label(box, frame) for box in drawn],
-        *_step_axis(program, frame),
+        *_operator_axis(program, frame),
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
@@ -53,14 +60,14 @@ class _Frame:
     """From steps and addresses to pixels."""
 
     def __init__(self, program: FileProgram) -> None:
-        self.steps = len(program.steps)
+        self.timeline = Timeline(step_groups(program))
         self.top_address = max(program.arena_bytes, 1)
-        self.column = max(_MIN_WIDTH / self.steps, _MIN_COLUMN)
-        self.width = self.column * self.steps
+        self.column = max(_MIN_WIDTH / self.timeline.columns, _MIN_COLUMN)
+        self.width = self.column * self.timeline.columns
 
-    def x(self, step: float) -> float:
-        """Left edge of a step's column."""
-        return _LEFT + step * self.column
+    def x(self, step: int) -> float:
+        """Where a step begins."""
+        return _LEFT + self.width * self.timeline.by_operator(step)
 
     def y(self, address: float) -> float:
         """Height of an address; y grows downwards."""
@@ -76,9 +83,11 @@ class _Frame:
 
 def _svg_box(box: Box, frame: _Frame) -> str:
     x, y, width, height = frame.rectangle(box)
+    place = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"'
+    hatching = f'<rect {place} fill="url(#ring)" pointer-events="none"/>' if box.is_ring else ""
     return (
-        f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" '
-        f'fill="{box.colour}" stroke="white"><title>{escape(box.title)}</title></rect>'
+        f'<rect {place} fill="{box.colour}" stroke="white"><title>{escape(box.title)}</title>'
+        f"</rect>{hatching}"
     )
 
 
@@ -127,7 +136,7 @@ def _address_axis(frame: _Frame) -> list[str]:
     for address in addresses:
         y = frame.y(address)
         parts.append(
-            f'<line x1="{_LEFT}" y1="{y:.1f}" x2="{frame.x(frame.steps):.1f}" y2="{y:.1f}" '
+            f'<line x1="{_LEFT}" y1="{y:.1f}" x2="{_LEFT + frame.width:.1f}" y2="{y:.1f}" '
             f'stroke="{_FAINT}"/><text x="{_LEFT - 8}" y="{y:.1f}" dy="0.35em" '
             f'text-anchor="end">{address:,}</text>'
         )
@@ -135,21 +144,27 @@ def _address_axis(frame: _Frame) -> list[str]:
 
 
 def _peak(program: FileProgram, frame: _Frame) -> str:
+    x = frame.x(program.peak_step)
+    width = max(frame.x(program.peak_step + 1) - x, 1.5)
     return (
-        f'<rect x="{frame.x(program.peak_step):.1f}" y="{_TOP}" width="{frame.column:.1f}" '
+        f'<rect x="{x:.1f}" y="{_TOP}" width="{width:.1f}" '
         f'height="{_HEIGHT}" fill="{PEAK_COLOUR}" fill-opacity="0.12" stroke="{PEAK_COLOUR}" '
         'pointer-events="none"/>'
     )
 
 
-def _step_axis(program: FileProgram, frame: _Frame) -> list[str]:
+def _operator_axis(program: FileProgram, frame: _Frame) -> list[str]:
+    """Each operator with its step, or its first and last one, under its column."""
     parts = []
     y = _TOP + _HEIGHT + 14
-    for index, step in enumerate(program.steps):
-        x = frame.x(index + 0.5) + 4
-        peak = index == program.peak_step
-        style = f' fill="{PEAK_COLOUR}" font-weight="bold"' if peak else ""
-        label = f"{index} {program.nodes[step.node].operator}"
+    peak_node = program.steps[program.peak_step].node
+    own = {span.node: span.steps for span in node_spans(program)}
+    nodes = [node for group in frame.timeline.groups for node in group.nodes]
+    for column, node in enumerate(nodes):
+        x = _LEFT + (column + 0.5) * frame.column + 4
+        style = f' fill="{PEAK_COLOUR}" font-weight="bold"' if node == peak_node else ""
+        steps = f"{own[node][0]}–{own[node][-1]}" if len(own[node]) > 1 else f"{own[node][0]}"
+        label = f"{steps} {program.nodes[node].operator}"
         parts.append(
             f'<text x="{x:.1f}" y="{y}" text-anchor="end"{style} '
             f'transform="rotate(-55 {x:.1f} {y})">{escape(label)}</text>'
@@ -157,14 +172,18 @@ def _step_axis(program: FileProgram, frame: _Frame) -> list[str]:
     return parts
 
 
-def _legend(right: float) -> list[str]:
+def _legend(right: float, has_rings: bool) -> list[str]:
     parts = []
-    x = right - 270
-    for label, style in (
+    entries = [
         ("graph input", f'fill="{INPUT_COLOUR}"'),
         ("graph output", f'fill="{OUTPUT_COLOUR}"'),
         ("peak", f'fill="{PEAK_COLOUR}" fill-opacity="0.12" stroke="{PEAK_COLOUR}"'),
-    ):
+    ]
+    if has_rings:
+        parts.append(_RING_PATTERN)
+        entries.insert(2, ("ring of rows", f'fill="url(#ring)" stroke="{_INK}"'))
+    x = right - 105 * len(entries) + 45
+    for label, style in entries:
         parts.append(
             f'<rect x="{x:.1f}" y="15" width="12" height="12" {style}/>'
             f'<text x="{x + 17:.1f}" y="25">{label}</text>'

@@ -30,10 +30,10 @@ from edgeinfer.convert.draw.buffers import (
     touched_by,
 )
 from edgeinfer.convert.draw.peak import explain_peak
+from edgeinfer.convert.draw.timeline import NodeSpan, Timeline, node_spans, step_groups
 from edgeinfer.convert.model_file import FileProgram, FileTensor
 from edgeinfer.convert.page.pareto import pareto_svg
 from edgeinfer.convert.page.tables import buffer_table, step_table
-from edgeinfer.convert.page.timeline import NodeSpan, Timeline, node_spans, step_groups
 from edgeinfer.printing import printable, shortened
 
 _COLOURS = 7  # classes c0 to c6 of page.css

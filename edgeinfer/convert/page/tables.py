@@ -15,8 +15,8 @@ from edgeinfer.convert.draw.buffers import (
     short_name,
     touched_by,
 )
+from edgeinfer.convert.draw.timeline import StepGroup
 from edgeinfer.convert.model_file import FileProgram
-from edgeinfer.convert.page.timeline import StepGroup
 
 
 def buffer_table(program: FileProgram, prefix: str) -> str:
