@@ -182,6 +182,26 @@ class Model:
         """Run once without copies in the model's own session; see `Session.run_into`."""
         self._session.run_into(out, x)
 
+    def feed(
+        self,
+        rows: npt.ArrayLike,
+        name: str | None = None,
+        *,
+        quantize: bool = False,
+        dequantize: bool = False,
+    ) -> Any:
+        """Give the next rows of an input to the model's own session; see `Session.feed`."""
+        return self._session.feed(rows, name, quantize=quantize, dequantize=dequantize)
+
+    @property
+    def rows_wanted(self) -> dict[str, int]:
+        """Rows that are missing from the run that `feed` began; see `Session.rows_wanted`."""
+        return self._session.rows_wanted
+
+    def reset(self) -> None:
+        """Abandon the run that `feed` began; see `Session.reset`."""
+        self._session.reset()
+
     def session(self) -> Session:
         """A new independent session over the same weights, for use in another thread."""
         return Session(self._open(), self._options)

@@ -17,6 +17,7 @@ from edgeinfer.errors import BudgetError, EdgeInferError, InputError
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from edgeinfer.feed import Feed
     from edgeinfer.model import ModelHandle
 
     Array = npt.NDArray[Any]
@@ -232,6 +233,7 @@ class Session:
         self._run = lib().ei_session_run
         self._turn = _Turn()
         _sessions.add(self)
+        self._feed: Feed | None = None
         self._in_pointers = ffi.new("void *[]", max(1, len(self.inputs)))
         self._out_pointers = ffi.new("void *[]", max(1, len(self.outputs)))
         self._in_const = ffi.cast("const void *const *", self._in_pointers)
@@ -377,6 +379,58 @@ class Session:
             _require_exact(info, array, "output")
         self._call(inputs, outputs)
 
+    def feed(
+        self,
+        rows: npt.ArrayLike,
+        name: str | None = None,
+        *,
+        quantize: bool = False,
+        dequantize: bool = False,
+    ) -> Any:
+        """Give the next rows of an input; the model runs as far as it can with them.
+
+        The lines of a camera, say. Results have the bits of `run`. It works with every model; where
+        the plan counts on it, no memory ever holds the whole input.
+
+        Parameters
+        ----------
+        rows : array
+            Any number of them. A row of an image [N, H, W, C] is a line, [W, C]; up to rank 3 it
+            is the last axis of the input. Axes in front count rows, [1, lines, W, C] for one.
+        name : str
+            Of the input; not needed where the model has one. Rows that come too early for what
+            another input has are copied and kept.
+        quantize, dequantize : bool
+            As `run` takes them.
+
+        Returns
+        -------
+        None while rows are missing; with the last row of the last input, what `run` returns. The
+        next call begins a new run.
+
+        Raises
+        ------
+        InputError
+            There is no such input, width or dtype do not fit, or the input has fewer rows left:
+            nothing was taken. Or a value is out of the model's range: the run is abandoned.
+        """
+        from edgeinfer.feed import as_rows, input_index, results_of
+
+        index = input_index(self.inputs, name)
+        array = as_rows(self.inputs[index], rows, quantize)
+        results = self._with_feed(lambda feed: feed.give(index, array))
+        return None if results is None else results_of(self.outputs, results, dequantize)
+
+    @property
+    def rows_wanted(self) -> dict[str, int]:
+        """Rows of each input that `feed` waits for: 0 when a run is complete, or none are read."""
+        wanted: dict[str, int] = self._with_feed(lambda feed: feed.wanted())
+        return wanted
+
+    def reset(self) -> None:
+        """Abandon the run that `feed` began: the next rows are the first. `run` does it too."""
+        self._with_feed(lambda feed: feed.begin())
+
     def close(self) -> None:
         """End the session's threads and give the memory back.
 
@@ -437,6 +491,25 @@ class Session:
                 turn.ring()
         check(status)
 
+    def _with_feed(self, function: Callable[[Feed], Any]) -> Any:
+        turn = self._turn
+        taken: list[None] = []
+        try:
+            turn.take(taken)
+            self._alive()
+            if self._feed is None:
+                self._feed = self._new_feed()
+            return function(self._feed)
+        finally:
+            turn.home.extend(taken)
+            if turn.waiting:
+                turn.ring()
+
+    def _new_feed(self) -> Feed:
+        from edgeinfer.feed import feed_of
+
+        return feed_of(self)
+
     @staticmethod
     def _ordered(given: Any, infos: Sequence[TensorInfo], kind: str) -> list[Any]:
         if type(given) is dict and len(given) == len(infos):
@@ -465,20 +538,7 @@ class Session:
     def _as_input(info: TensorInfo, value: Any, quantize: bool) -> Array:
         array = _as_array(value, f"input {info.name!r}")
         _require_shape(info, array, "input")
-        if array.dtype == info.dtype:
-            flags = array.flags
-            if flags.c_contiguous and flags.aligned:
-                return array
-            return np.require(array, info.dtype, ["C", "A"])
-        if quantize and info.is_quantized and np.issubdtype(array.dtype, np.floating):
-            return info.quantize(array)
-        advice = ""
-        if info.is_quantized and np.issubdtype(array.dtype, np.floating):
-            advice = (
-                f"; pass quantize=True to quantise it with scale {info.scale:.6g} and zero point "
-                f"{info.zero_point}"
-            )
-        raise InputError(f"input {info.name!r} takes {info.dtype}, got {array.dtype}{advice}")
+        return _as_dtype(info, array, quantize)
 
 
 def _end_threads(made: Any, *kept_until_then: object) -> None:
@@ -502,6 +562,24 @@ def _as_array(value: Any, what: str, dtype: Any = None) -> Array:
         return np.asarray(value, dtype)
     except (ValueError, TypeError, OverflowError) as error:
         raise InputError(f"{what}: not an array of numbers: {error}") from error
+
+
+def _as_dtype(info: TensorInfo, array: Array, quantize: bool) -> Array:
+    """An array of the input's dtype, contiguous and aligned."""
+    if array.dtype == info.dtype:
+        flags = array.flags
+        if flags.c_contiguous and flags.aligned:
+            return array
+        return np.require(array, info.dtype, ["C", "A"])
+    if quantize and info.is_quantized and np.issubdtype(array.dtype, np.floating):
+        return info.quantize(array)
+    advice = ""
+    if info.is_quantized and np.issubdtype(array.dtype, np.floating):
+        advice = (
+            f"; pass quantize=True to quantise it with scale {info.scale:.6g} and zero point "
+            f"{info.zero_point}"
+        )
+    raise InputError(f"input {info.name!r} takes {info.dtype}, got {array.dtype}{advice}")
 
 
 def _require_shape(info: TensorInfo, array: Array, kind: str) -> None:

@@ -66,7 +66,11 @@ static void read_inputs(const ei_model *model, ei_session *session, const char *
         if (ei_model_input(model, 0, i, &info) != EI_OK) {
             stop("input");
         }
-        if (fread(ei_session_input(session, i), 1, info.bytes, file) != info.bytes) {
+        void *input = ei_session_input(session, i);
+        if (input == NULL) {
+            stop("input buffer"); // the session holds a few rows of it: ei_session_feed takes them
+        }
+        if (fread(input, 1, info.bytes, file) != info.bytes) {
             fprintf(stderr, "embed: %s: too short for input %s, %zu bytes\n", path, info.name,
                     info.bytes);
             exit(1);

@@ -303,7 +303,7 @@ class Harness:
 def load_seeds(folders: Sequence[Path]) -> list[bytes]:
     """Files to mutate: those of the folders; or one per operator, and the shipped example."""
     if not folders:
-        return [*operator_seeds(), *custom_seeds(), example_seed()]
+        return [*operator_seeds(), *custom_seeds(), *fed_seeds(), example_seed()]
     seeds = []
     for folder in folders:
         found = [path.read_bytes() for path in sorted(folder.glob("*.edge"))]
@@ -376,6 +376,15 @@ def custom_seeds() -> list[bytes]:
     from tests.builders.custom_op import file_of, scale_operation
 
     return [file_of(scale_operation(shape)) for shape in ((3, 5), (1, 2, 3, 4))]
+
+
+def fed_seeds() -> list[bytes]:
+    """Files whose graph inputs are rings."""
+    sys.path.insert(0, str(ROOT))
+    from tests.core.fed_programs import pooled, two_inputs
+
+    drafts = [pooled(9), pooled(12, band=3, images=2, spare=1), two_inputs(ahead=2)]
+    return [draft.write() for draft in drafts]
 
 
 def example_seed() -> bytes:

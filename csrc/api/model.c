@@ -114,18 +114,35 @@ static ei_tensor_info describe(const ei_model *model, uint32_t operand) {
     };
 }
 
+static ei_status check_input(const ei_model *model, uint32_t program, uint32_t index) {
+    EI_TRY(check_program(model, program));
+    const uint32_t count = model->programs[program].input_count;
+    if (index >= count) {
+        return ei_fail(EI_ERROR_ARGUMENT,
+                       "index is %" PRIu32 ", the program has %" PRIu32 " inputs", index, count);
+    }
+    return EI_OK;
+}
+
+ei_status ei_model_input_rows(const ei_model *model, uint32_t program, uint32_t index,
+                              ei_input_rows *rows) {
+    if (rows == NULL) {
+        return fail_null("rows");
+    }
+    EI_TRY(check_input(model, program, index));
+    const uint32_t operand = model->programs[program].first_input + index;
+    const ei_tensor_record *tensor = &model->tensors[model->operands[operand]];
+    *rows = (ei_input_rows){tensor->rows, tensor->ring_rows, tensor->row_bytes};
+    return EI_OK;
+}
+
 ei_status ei_model_input(const ei_model *model, uint32_t program, uint32_t index,
                          ei_tensor_info *info) {
-    EI_TRY(check_program(model, program));
     if (info == NULL) {
         return fail_null("info");
     }
+    EI_TRY(check_input(model, program, index));
     const ei_program_record *record = &model->programs[program];
-    if (index >= record->input_count) {
-        return ei_fail(EI_ERROR_ARGUMENT,
-                       "index is %" PRIu32 ", the program has %" PRIu32 " inputs", index,
-                       record->input_count);
-    }
     *info = describe(model, record->first_input + index);
     return EI_OK;
 }

@@ -201,11 +201,60 @@ ei_status ei_session_run(ei_session *session, const void *const *inputs, void *c
         return ei_fail(EI_ERROR_ARGUMENT, "session is NULL");
     }
     EI_TRY(ei_session_rebind(session, inputs, outputs));
+    session->feeding = EI_FEEDING_NONE; // its memory is this run's
     return ei_session_walk(session);
+}
+
+ei_status ei_session_begin(ei_session *session, void *const *outputs) {
+    if (session == NULL) {
+        return ei_fail(EI_ERROR_ARGUMENT, "session is NULL");
+    }
+    return ei_session_start_feeding(session, outputs);
+}
+
+ei_status ei_session_feed(ei_session *session, uint32_t index, const void *rows, uint32_t row_count,
+                          uint32_t *taken) {
+    if (session == NULL) {
+        return ei_fail(EI_ERROR_ARGUMENT, "session is NULL");
+    }
+    if (taken == NULL || (rows == NULL && row_count != 0)) {
+        return ei_fail(EI_ERROR_ARGUMENT, "%s is NULL", taken == NULL ? "taken" : "rows");
+    }
+    if (index >= session->program->input_count) {
+        return ei_fail(EI_ERROR_ARGUMENT,
+                       "index is %" PRIu32 ", the program has %" PRIu32 " inputs", index,
+                       session->program->input_count);
+    }
+    const uint64_t bytes = (uint64_t)row_count * ei_session_io(session, index)->row_bytes;
+    const uintptr_t own = (uintptr_t)session;
+    const uintptr_t begin = (uintptr_t)rows;
+    if (row_count != 0 && begin < own + session->bytes && own < begin + bytes) {
+        return ei_fail(EI_ERROR_ARGUMENT, "rows overlap the session's memory");
+    }
+    return ei_session_take_rows(session, index, rows, row_count, taken);
+}
+
+uint32_t ei_session_rows_left(const ei_session *session, uint32_t index) {
+    if (session == NULL || index >= session->program->input_count) {
+        return 0;
+    }
+    return ei_session_untaken_rows(session, index);
+}
+
+uint32_t ei_session_next_input(const ei_session *session) {
+    return session == NULL ? 0 : ei_session_awaited_input(session);
 }
 
 void *ei_session_input(ei_session *session, uint32_t index) {
     if (session == NULL || index >= session->program->input_count) {
+        return NULL;
+    }
+    const ei_tensor_record *tensor = ei_session_io(session, index);
+    if (tensor->ring_rows != tensor->rows) {
+        ei_fail(EI_ERROR_ARGUMENT,
+                "input %" PRIu32 ": the session holds %" PRIu32 " of its %" PRIu32
+                " rows: give ei_session_run an array, or feed it by rows (ei_session_feed)",
+                index, tensor->ring_rows, tensor->rows);
         return NULL;
     }
     return ei_session_io_memory(session, index);

@@ -120,6 +120,15 @@ EI_API ei_status ei_model_input(const ei_model *model, uint32_t program, uint32_
                                 ei_tensor_info *info);
 EI_API ei_status ei_model_output(const ei_model *model, uint32_t program, uint32_t index,
                                  ei_tensor_info *info);
+/// How a graph input is fed by rows (ei_session_feed). A row is what the file counts as one: a line of an image [N,H,W,C],
+/// W * C elements, N * H of them; up to rank 3 the last axis, above rank 3 the last two.
+typedef struct ei_input_rows {
+    uint32_t rows;      // of the whole input
+    uint32_t held_rows; // that a session holds at a time: fewer than rows where the plan counts on being fed
+    size_t row_bytes;
+} ei_input_rows;
+EI_API ei_status ei_model_input_rows(const ei_model *model, uint32_t program, uint32_t index,
+                                     ei_input_rows *rows);
 /// The metadata section: JSON, not zero-terminated.
 EI_API ei_status ei_model_metadata(const ei_model *model, const char **json, size_t *bytes);
 /// All bytes of the file as they were checked: the mapping, or what ei_model_init was given. Borrowed, valid as long as
@@ -187,12 +196,44 @@ EI_API uint32_t ei_session_threads(const ei_session *session);
 /// keep the promise to allocate nothing itself, and its stack comes on top of the library's.
 ///
 /// After a run that failed on data or in a custom operator the contents of the outputs are unspecified.
+///
+/// Of an input whose plan counts on rows (held_rows of ei_model_input_rows) the session has no buffer for all of it: give an
+/// array. A run by rows that is under way is abandoned.
 EI_API ei_status ei_session_run(ei_session *session, const void *const *inputs,
                                 void *const *outputs);
-/// The session's own buffer for an input: write it in place, then run with NULL. Its contents do not survive a run.
+/// The session's own buffer for an input: write it in place, then run with NULL. Its contents do not survive a run. NULL, and
+/// ei_last_error() says so, where the session holds only some rows of the input at a time.
 EI_API void *ei_session_input(ei_session *session, uint32_t index);
 /// The session's own buffer for an output, valid until the next run.
 EI_API const void *ei_session_output(ei_session *session, uint32_t index);
+// Runs by rows: the input comes in pieces, the lines of a camera say, and each step runs as soon as the rows are there that
+// it reads. Results have the bits of ei_session_run. It works with every model; with one whose plan counts on it
+// (held_rows < rows), no memory ever holds the whole input.
+//
+//     ei_session_begin(session, NULL);
+//     while (ei_session_rows_left(session, 0) != 0) {
+//         size_t lines = camera_read(line_buffer);
+//         ei_session_feed(session, 0, line_buffer, lines, &taken);
+//     }
+//     ... = ei_session_output(session, 0);
+
+/// Begins a run by rows whose results go to `outputs`, arrays as of ei_session_run that stay until the run is complete; NULL
+/// for the session's own buffers. What was under way is abandoned, so this is also how to start over. ei_session_feed begins
+/// a run by itself, with the session's own buffers, when none is under way.
+EI_API ei_status ei_session_begin(ei_session *session, void *const *outputs);
+/// Gives the next `row_count` rows of an input, row_count * row_bytes (ei_model_input_rows) dense bytes of any alignment,
+/// outside the session's memory. They are copied as far as they are needed, and the steps that have all of their rows run
+/// before the call returns. *taken says how many were taken: all of them, unless the next step waits for rows of another
+/// input (ei_session_next_input); then give the rest again after those. When the last row of every input has been taken, the
+/// outputs are complete, and the next call begins a new run. An input that no step reads takes any rows and waits for none.
+/// EI_ERROR_ARGUMENT when the input has fewer rows left; nothing has changed then. When a step fails, as ei_session_run does,
+/// the run is abandoned.
+EI_API ei_status ei_session_feed(ei_session *session, uint32_t index, const void *rows,
+                                 uint32_t row_count, uint32_t *taken);
+/// Rows of an input that are still to be taken: all before a run by rows, 0 when it is complete, until the next one begins.
+EI_API uint32_t ei_session_rows_left(const ei_session *session, uint32_t index);
+/// The input whose rows the next step waits for, or one of those that have rows left; the number of inputs when none has.
+EI_API uint32_t ei_session_next_input(const ei_session *session);
 /// Name of the kernel tier that the session uses.
 EI_API const char *ei_session_tier(const ei_session *session);
 
@@ -202,7 +243,8 @@ EI_API const char *ei_session_tier(const ei_session *session);
 /// caller's, `count` entries, at least step_count + 1 (ei_model_plan), and is borrowed until it is replaced; NULL turns
 /// profiling off. Costs 10 to 20 ns per step while it is on. A tick is one of a constant-rate counter of the CPU: measure
 /// how long it lasts by a clock of your own around runs. A step that threads share ends when the last of them is done. A
-/// run that fails writes no entries past the step that failed.
+/// run that fails writes no entries past the step that failed. In a run by rows the time between steps is left out: ticks of
+/// a step are its own, and the last entry less the first is what all steps took.
 EI_API ei_status ei_session_profile(ei_session *session, uint64_t *ticks, size_t count);
 /// Name of the i-th kernel ("conv2d_s8_s8c", "argmax_s32"), or NULL past the end.
 EI_API const char *ei_kernel_name(int index);

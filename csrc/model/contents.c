@@ -131,10 +131,15 @@ ei_status ei_contents_start(ei_contents *contents, const ei_model *model,
                             const ei_program_record *program) {
     EI_TRY(find_producers(contents, model, program));
     EI_TRY(find_slots(contents, model, program));
+    contents->has_rings = 0;
     for (uint32_t i = 0; i < program->input_count; i++) {
         const uint32_t tensor = model->operands[program->first_input + i];
         ei_tensor_track *track = &contents->tracks[tensor];
-        track->written = ei_tensor_dense_bytes(&model->tensors[tensor]);
+        if (is_ring(&model->tensors[tensor])) {
+            contents->has_rings = 1;
+        } else {
+            track->written = ei_tensor_dense_bytes(&model->tensors[tensor]);
+        }
         contents->slots[track->slot].head = tensor;
         contents->slots[track->slot].tail = tensor;
     }
@@ -240,6 +245,23 @@ static ei_status check_read(ei_contents *contents, const ei_model *model, uint32
     return check_ring(record, begin, slot_written(contents, &contents->slots[track->slot]));
 }
 
+void ei_contents_feed(ei_contents *contents, const ei_model *model,
+                      const ei_program_record *program, uint32_t tensor, uint32_t begin,
+                      uint32_t end) {
+    const ei_tensor_record *record = &model->tensors[tensor];
+    const uint32_t io = model->bindings[program->first_buffer + record->buffer].io;
+    if (begin >= end || end > record->rows || io >= program->input_count) {
+        return; // empty, refused by the caller, or none of these
+    }
+    const uint32_t input = model->operands[program->first_input + io];
+    ei_tensor_track *track = &contents->tracks[input];
+    // A view of a ring has its rows; one that has not is refused when it is read.
+    const uint32_t bytes = end * record->row_bytes;
+    if (same_rows(record, &model->tensors[input]) && bytes > track->written) {
+        track->written = bytes;
+    }
+}
+
 ei_status ei_contents_read(ei_contents *contents, const ei_model *model,
                            const ei_program_record *program, uint32_t tensor, uint32_t begin,
                            uint32_t end) {
@@ -300,6 +322,7 @@ ei_status ei_contents_finish(const ei_contents *contents, const ei_model *model,
         const ei_tensor_record *record = &model->tensors[tensor];
         const ei_tensor_track *track = &contents->tracks[tensor];
         if (record->buffer == EI_NO_BUFFER || track->producer == EI_PRODUCER_NONE ||
+            track->producer == EI_PRODUCER_INPUT ||
             track->written == ei_tensor_dense_bytes(record)) {
             continue;
         }

@@ -15,6 +15,9 @@
 /// A ring shares its slot only with tensors of the same rows, ring and row size, views included. A
 /// view of whole tensors may be a part of a slot or cover several, which must be written in order.
 ///
+/// A graph input that is a ring is written as a run by rows writes it (run/feed.c): before each step, as far as the step
+/// reads.
+///
 /// Not found: a view read after what it once showed was overwritten by another tensor of the slot.
 /// It then shows the newer contents, which a view may be meant to do. The state region is not
 /// tracked: its contents come from earlier runs.
@@ -42,11 +45,17 @@ typedef struct ei_contents {
     ei_slot *slots;          // of the current program, by buffer and offset; room for every tensor
     uint32_t *order;         // room for every tensor
     uint32_t slot_count;
+    int has_rings; // whether a graph input of the current program is a ring
 } ei_contents;
 
 /// Finds producers and slots of a program whose records are checked, and fills graph inputs.
 ei_status ei_contents_start(ei_contents *contents, const ei_model *model,
                             const ei_program_record *program);
+/// Rows [begin, end) of an activation are about to be read: where it is a graph input that is a ring, or a view of one, a run
+/// by rows brings those that are not there yet.
+void ei_contents_feed(ei_contents *contents, const ei_model *model,
+                      const ei_program_record *program, uint32_t tensor, uint32_t begin,
+                      uint32_t end);
 /// Rows [begin, end) of an activation are about to be read: are they there?
 ei_status ei_contents_read(ei_contents *contents, const ei_model *model,
                            const ei_program_record *program, uint32_t tensor, uint32_t begin,

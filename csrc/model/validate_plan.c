@@ -96,8 +96,8 @@ ei_status ei_check_buffers(const ei_model *model, const ei_program_record *progr
     return EI_OK;
 }
 
-/// A graph input or output is a whole tensor that fills a buffer of its own, so that a run can put
-/// the caller's memory in the buffer's place.
+/// A graph input or output fills a buffer of its own, so that a run can put the caller's memory in the
+/// buffer's place. An output is whole; an input may be a ring, which a run by rows fills.
 static ei_status check_one_io(const ei_model *model, const ei_program_record *program,
                               uint32_t tensor, uint32_t io, uint8_t flag) {
     if (tensor >= model->tensor_count || tensor < program->first_tensor ||
@@ -113,9 +113,11 @@ static ei_status check_one_io(const ei_model *model, const ei_program_record *pr
         return ei_fail(EI_ERROR_FORMAT, "lies in buffer %" PRIu32 " with flags 0x%x, must be 0x%x",
                        record->buffer, buffer->flags, flag);
     }
-    if (record->ring_rows != record->rows || record->offset != 0 ||
-        ei_tensor_dense_bytes(record) != buffer->bytes) {
-        return ei_fail(EI_ERROR_FORMAT, "must be a whole tensor that fills buffer %" PRIu32,
+    const int is_whole = record->ring_rows == record->rows;
+    if ((!is_whole && flag == EI_BUFFER_OUTPUT) || record->offset != 0 ||
+        ei_tensor_held_bytes(record) != buffer->bytes) {
+        return ei_fail(EI_ERROR_FORMAT, "must be a %s that fills buffer %" PRIu32,
+                       flag == EI_BUFFER_OUTPUT || is_whole ? "whole tensor" : "ring",
                        record->buffer);
     }
     if (binding->io != EI_NO_IO) {
@@ -212,6 +214,13 @@ static ei_status check_alive(const ei_model *model, const ei_program_record *pro
     return EI_OK;
 }
 
+/// Rows of activation input i that a step reads.
+static ei_row_range rows_read(const ei_op *op, const ei_node *node, uint32_t i,
+                              const ei_step_record *step) {
+    return op->input_rows == NULL ? (ei_row_range){0, ei_node_input(node, i)->rows}
+                                  : op->input_rows(node, i, step->row_begin, step->row_end);
+}
+
 static ei_status check_step_operands(const ei_model *model, const ei_program_record *program,
                                      uint32_t index, const ei_step_record *step) {
     const uint32_t node_index = program->first_node + step->node;
@@ -235,6 +244,13 @@ static ei_status check_step_operands(const ei_model *model, const ei_program_rec
             "steps up to this one have too many operands: their squares add up to %" PRIu64,
             model->checks->step_work);
     }
+    // All rows that the step needs are fed before it runs, which may cost rings their oldest.
+    for (uint32_t i = 0; contents->has_rings && i < record->input_count; i++) {
+        if (ei_node_input(&node, i) != NULL && !ei_tensor_is_constant(ei_node_input(&node, i))) {
+            const ei_row_range range = rows_read(op, &node, i, step);
+            ei_contents_feed(contents, model, program, node.operands[i], range.begin, range.end);
+        }
+    }
     for (uint32_t i = 0; i < record->input_count; i++) {
         const uint32_t tensor = node.operands[i];
         if (tensor == EI_NO_TENSOR || ei_tensor_is_constant(&model->tensors[tensor])) {
@@ -242,9 +258,7 @@ static ei_status check_step_operands(const ei_model *model, const ei_program_rec
         }
         EI_TRY(check_alive(model, program, tensor, index));
         const uint32_t rows = model->tensors[tensor].rows;
-        const ei_row_range range = op->input_rows == NULL
-                                       ? (ei_row_range){0, rows}
-                                       : op->input_rows(&node, i, step->row_begin, step->row_end);
+        const ei_row_range range = rows_read(op, &node, i, step);
         if (range.begin > range.end || range.end > rows) {
             return ei_fail(EI_ERROR_OPERATOR,
                            "operand %" PRIu32 ": rows %" PRIu32 " to %" PRIu32

@@ -63,6 +63,10 @@ typedef struct ei_view {
         };
         const void *bound; // of a constant, which is in no chain: what the operator's bind() found
     };
+    // Rows held at `base`: the tensor's ring_rows, or all rows where the caller's array stands in for a ring.
+    uint32_t ring_rows;
+    uint32_t
+        fed_rows; // of the first view of a graph input: rows given in a run by rows; owned by run/
 } ei_view;
 
 /// A node at run time.
@@ -84,8 +88,7 @@ static inline const ei_view *ei_output_view(const ei_bound_node *node, uint32_t 
     return &node->views[node->input_count + i];
 }
 static inline ei_rows ei_view_rows(const ei_view *view) {
-    return (ei_rows){view->base, view->tensor->rows, view->tensor->ring_rows,
-                     view->tensor->row_bytes};
+    return (ei_rows){view->base, view->tensor->rows, view->ring_rows, view->tensor->row_bytes};
 }
 /// The same from another first byte, that of a channel further on.
 static inline ei_rows ei_view_rows_at(const ei_view *view, uint8_t *base) {

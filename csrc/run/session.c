@@ -33,6 +33,7 @@ static void bind_view(const ei_session *session, ei_view *view, uint32_t tensor)
         return;
     }
     view->tensor = &model->tensors[tensor];
+    view->ring_rows = view->tensor->ring_rows;
     // Operators take constants as inputs only, and nothing writes through an input.
     view->base = ei_tensor_is_constant(view->tensor)
                      ? (uint8_t *)(uintptr_t)(model->constants + view->tensor->offset)
@@ -83,6 +84,16 @@ static void link_views(ei_session *session, uint32_t count) {
         }
         head->reserved = i;
     }
+}
+
+static uint32_t has_rings(const ei_session *session) {
+    for (uint32_t i = 0; i < session->program->input_count; i++) {
+        const ei_tensor_record *tensor = ei_session_io(session, i);
+        if (tensor->ring_rows != tensor->rows) {
+            return 1;
+        }
+    }
+    return 0;
 }
 
 /// Starts the threads where the program has work for them: behind the part that the file promises.
@@ -151,6 +162,7 @@ ei_status ei_session_bind(const ei_model *model, const ei_session_plan *plan, vo
             ei_find_later_weights(&made->nodes[i], &made->nodes[program->node_count]);
     }
     link_views(made, (uint32_t)operands);
+    made->has_rings = has_rings(made);
     for (uint32_t i = 0; i < program->node_count; i++) {
         EI_TRY(bind_node(made, i));
     }
@@ -233,8 +245,28 @@ static ei_status check_given(const ei_session *session, uint32_t io, const void 
     return EI_OK;
 }
 
+/// Where the session itself holds some rows of an input at a time, it needs the caller's array.
+static ei_status check_rings(const ei_session *session, const void *const *inputs) {
+    for (uint32_t i = 0; i < session->program->input_count; i++) {
+        const ei_tensor_record *tensor = ei_session_io(session, i);
+        const void *memory = given(session, i, inputs, NULL);
+        if (tensor->ring_rows != tensor->rows &&
+            (memory == NULL || memory == ei_session_io_memory(session, i))) {
+            ei_text name = {0};
+            return ei_fail(EI_ERROR_ARGUMENT,
+                           "inputs %" PRIu32 " '%s': the session itself holds %" PRIu32
+                           " of its %" PRIu32
+                           " rows: give an array, or feed it by rows (ei_session_feed)",
+                           i, ei_printable(ei_model_string(session->model, tensor->name), &name),
+                           tensor->ring_rows, tensor->rows);
+        }
+    }
+    return EI_OK;
+}
+
 /// Moves every view of a graph input or output to `memory`.
 static void move(const ei_session *session, uint32_t io, const uint8_t *memory) {
+    const int is_own = memory == ei_session_io_memory(session, io);
     const ei_program_record *program = session->program;
     const uint32_t buffer = ei_session_io(session, io)->buffer;
     uint32_t at = session->model->bindings[program->first_buffer + buffer].first_view;
@@ -245,6 +277,7 @@ static void move(const ei_session *session, uint32_t io, const uint8_t *memory) 
             return; // all of them move together
         }
         view->base = base;
+        view->ring_rows = is_own ? view->tensor->ring_rows : view->tensor->rows;
         at = view->next_view;
     }
 }
@@ -261,8 +294,8 @@ static int is_bound(const ei_session *session, uint32_t io, const uint8_t *memor
     return view->base == memory + view->tensor->offset;
 }
 
-ei_status ei_session_rebind(const ei_session *session, const void *const *inputs,
-                            void *const *outputs) {
+static ei_status rebind(const ei_session *session, const void *const *inputs,
+                        void *const *outputs) {
     const uint32_t count = session->program->input_count + session->program->output_count;
     uint32_t bound = 0;
     for (; bound < count; bound++) {
@@ -285,31 +318,61 @@ ei_status ei_session_rebind(const ei_session *session, const void *const *inputs
     return EI_OK;
 }
 
+ei_status ei_session_rebind(const ei_session *session, const void *const *inputs,
+                            void *const *outputs) {
+    if (session->has_rings) {
+        EI_TRY(check_rings(session, inputs));
+    }
+    return rebind(session, inputs, outputs);
+}
+
+ei_status ei_session_rebind_outputs(const ei_session *session, void *const *outputs) {
+    return rebind(session, NULL, outputs);
+}
+
+// --- running steps
+
+static inline __attribute__((always_inline)) ei_status run_step(const ei_session *session,
+                                                                uint32_t index,
+                                                                const ei_run_context *context,
+                                                                int shares) {
+    const ei_program_record *program = session->program;
+    const ei_step_record *step = &session->model->steps[program->first_step + index];
+    const ei_bound_node *node = &session->nodes[step->node];
+    const ei_status status =
+        shares && node->row_share != 0
+            ? ei_share_run(session, node, context, step->row_begin, step->row_end)
+            : node->op->run(node, context, step->row_begin, step->row_end);
+    if (status != EI_OK) {
+        const ei_node_record *record = &session->model->nodes[program->first_node + step->node];
+        const char *name = ei_model_string(session->model, record->name);
+        return ei_fail_in(status, "step %" PRIu32 ", node '%s' (%s)", index,
+                          ei_printable(name, &(ei_text){0}), node->op->name);
+    }
+    return EI_OK;
+}
+
+/// The child of a fork() has no threads but its own; it computes the same.
+static int has_threads(const ei_session *session) {
+    return session->pool != NULL && ei_thread_pool_is_here(session->pool);
+}
+
+ei_status ei_session_step(const ei_session *session, uint32_t step) {
+    const ei_run_context context = {.kernels = session->kernels, .scratch = session->scratch};
+    return run_step(session, step, &context, has_threads(session));
+}
+
 /// Inlined with and without `ticks`: a run that is not profiled pays one branch, not one per step.
 static inline __attribute__((always_inline)) ei_status walk(const ei_session *session,
                                                             uint64_t *ticks) {
-    const ei_model *model = session->model;
-    const ei_program_record *program = session->program;
-    const ei_step_record *steps = model->steps + program->first_step;
+    const uint32_t step_count = session->program->step_count;
     const ei_run_context context = {.kernels = session->kernels, .scratch = session->scratch};
-    // The child of a fork() has no threads but its own; it computes the same.
-    const int shares = session->pool != NULL && ei_thread_pool_is_here(session->pool);
+    const int shares = has_threads(session);
     if (ticks != NULL) {
         *ticks++ = ei_ticks();
     }
-    for (uint32_t i = 0; i < program->step_count; i++) {
-        const ei_bound_node *node = &session->nodes[steps[i].node];
-        const uint32_t begin = steps[i].row_begin;
-        const uint32_t end = steps[i].row_end;
-        const ei_status status = shares && node->row_share != 0
-                                     ? ei_share_run(session, node, &context, begin, end)
-                                     : node->op->run(node, &context, begin, end);
-        if (status != EI_OK) {
-            const ei_node_record *record = &model->nodes[program->first_node + steps[i].node];
-            return ei_fail_in(status, "step %" PRIu32 ", node '%s' (%s)", i,
-                              ei_printable(ei_model_string(model, record->name), &(ei_text){0}),
-                              node->op->name);
-        }
+    for (uint32_t i = 0; i < step_count; i++) {
+        EI_TRY(run_step(session, i, &context, shares));
         if (ticks != NULL) {
             *ticks++ = ei_ticks();
         }

@@ -7,6 +7,13 @@
 #include "model/model.h"
 #include "ops/op.h"
 
+/// Where a run by rows is (run/feed.c).
+typedef enum ei_feeding {
+    EI_FEEDING_NONE = 0, // none was begun, or it was abandoned
+    EI_FEEDING_UNDER_WAY,
+    EI_FEEDING_DONE,
+} ei_feeding;
+
 /// At the start of a session's memory; nodes, views, scratch, arena and state follow it, where
 /// ei_session_layout says.
 struct ei_session {
@@ -20,6 +27,10 @@ struct ei_session {
     size_t bytes;    // of the session's memory: these parts and the threads'
     ei_thread_pool *pool; // NULL: steps run on the calling thread alone
     uint32_t threads;
+    uint32_t
+        has_rings; // whether a graph input is a ring, so that a run needs the caller's array or rows
+    ei_feeding feeding;
+    uint32_t next_step; // of a run by rows that is under way
 };
 
 /// How a session runs: what ei_session_options asks for, checked.
@@ -51,11 +62,30 @@ uint8_t *ei_session_io_memory(const ei_session *session, uint32_t io);
 
 /// Puts the caller's memory in the place of graph inputs and outputs; NULL entries, or a NULL array,
 /// put the session's own back. Fails, with nothing changed, when an address is not aligned to its
-/// elements, lies in the session's memory, or when an output overlaps another output or an input.
+/// elements, lies in the session's memory, when an output overlaps another output or an input, or when
+/// the session's own place of an input is a ring.
 ei_status ei_session_rebind(const ei_session *session, const void *const *inputs,
                             void *const *outputs);
 
+/// The same for a run by rows: inputs are the session's own, rings included.
+ei_status ei_session_rebind_outputs(const ei_session *session, void *const *outputs);
+
 /// Walks the steps.
 ei_status ei_session_walk(const ei_session *session);
+/// Runs one of them.
+ei_status ei_session_step(const ei_session *session, uint32_t step);
+
+// --- runs by rows (feed.c)
+
+/// Begins one; what was under way is abandoned.
+ei_status ei_session_start_feeding(ei_session *session, void *const *outputs);
+/// Takes rows of an input and runs the steps that have all of theirs; *taken of the rows were taken. What is taken must not
+/// lie in the session's memory.
+ei_status ei_session_take_rows(ei_session *session, uint32_t input, const uint8_t *rows,
+                               uint32_t count, uint32_t *taken);
+/// Rows of an input that are still to come.
+uint32_t ei_session_untaken_rows(const ei_session *session, uint32_t input);
+/// The input of which the next step needs rows, or else one that has some left; their number when none has.
+uint32_t ei_session_awaited_input(const ei_session *session);
 
 #endif

@@ -346,8 +346,8 @@ def _check_io(
             buffer = buffers[tensor.buffer]
             require(
                 tensor.buffer not in element
-                and (tensor.offset, tensor.nbytes) == (0, buffer.bytes)
-                and tensor.ring_rows == tensor.rows
+                and (tensor.offset, tensor.held_bytes) == (0, buffer.bytes)
+                and (kind == "input" or tensor.ring_rows == tensor.rows)
                 and (buffer.is_input, buffer.is_output) == (kind == "input", kind == "output"),
                 f"{where}: {kind} {tensor.name!r} has no buffer of its own that it fills",
             )

@@ -56,6 +56,9 @@ def test_every_function_that_can_fail_refuses_null(opened: OpenModel) -> None:
         (c.ei_session_init(opened.model, 0, NULL, NULL, 64, session), "memory"),
         (c.ei_session_init(opened.model, 0, NULL, pointer(memory), 64, NULL), "session"),
         (c.ei_session_run(NULL, NULL, NULL), "session"),
+        (c.ei_session_begin(NULL, NULL), "session"),
+        (c.ei_session_feed(NULL, 0, pointer(memory), 1, ffi.new("uint32_t *")), "session"),
+        (c.ei_model_input_rows(NULL, 0, 0, ffi.new("ei_input_rows *")), "model"),
     ]
     assert [status_of(code)[0] for code, _ in calls] == [ARGUMENT] * len(calls)
 

@@ -1,4 +1,4 @@
-"""examples/embed.c, built from an installed library, as programs elsewhere do it."""
+"""examples/*.c, built from an installed library, as programs elsewhere do it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 import edgeinfer
+from tests.convert.random_programs import random_inputs
+from tests.core.fed_programs import pooled
 from tests.core.programs import ROWS, concatenation, ring
 from tests.requirements import require_program
 
@@ -22,6 +24,8 @@ project(consumer LANGUAGES C)
 find_package(edgeinfer REQUIRED)
 add_executable(embed-shared embed.c)
 target_link_libraries(embed-shared PRIVATE edgeinfer::edgeinfer)
+add_executable(camera_lines camera_lines.c)
+target_link_libraries(camera_lines PRIVATE edgeinfer::edgeinfer)
 add_executable(embed-static embed.c)
 target_link_libraries(embed-static PRIVATE edgeinfer::edgeinfer_static)
 """
@@ -57,12 +61,14 @@ def embeds(
 ) -> dict[str, Path]:
     """The example, linked in each way that CMake offers."""
     folder = tmp_path_factory.mktemp("consumer")
-    shutil.copy(repo_root / "examples" / "embed.c", folder)
+    for name in ("embed.c", "camera_lines.c"):
+        shutil.copy(repo_root / "examples" / name, folder)
     (folder / "CMakeLists.txt").write_text(CONSUMER, encoding="utf-8")
     cmake = require_program("cmake")
     must(cmake, "-S", folder, "-B", folder / "build", f"-DCMAKE_PREFIX_PATH={installed}")
     must(cmake, "--build", folder / "build")
-    return {way: folder / "build" / f"embed-{way}" for way in ("shared", "static")}
+    built = {way: folder / "build" / f"embed-{way}" for way in ("shared", "static")}
+    return {**built, "lines": folder / "build" / "camera_lines"}
 
 
 @pytest.mark.parametrize("way", ["shared", "static"])
@@ -79,6 +85,20 @@ def test_embed_gives_the_bits_of_python(way: str, embeds: dict[str, Path], tmp_p
     assert paths[-1].read_bytes() == model.run(inputs).tobytes()
     assert f"session: {model.plan.session_bytes} bytes" in text
     assert "input   z: [1, 4, 4, 16], 256 bytes, scale 0.5, zero point 0" in text
+
+
+def test_a_cameras_lines_give_the_bits_of_python(embeds: dict[str, Path], tmp_path: Path) -> None:
+    draft = pooled(9, images=2, band=2)
+    (tmp_path / "m.edge").write_bytes(draft.write())
+    frames = [random_inputs(draft.program, seed)[0] for seed in range(5)]
+    stream = b"".join(frame.tobytes() for frame in frames) + b"a part of a frame"
+    done = subprocess.run(
+        [embeds["lines"], tmp_path / "m.edge"], input=stream, capture_output=True, check=True
+    )
+    with edgeinfer.load(draft.write()) as model:
+        expected = [int(model.run(frame).argmax()) for frame in frames]
+    assert list(map(int, done.stdout.split())) == expected
+    assert b" of 18 lines are held, 20 bytes each" in done.stderr
 
 
 # The plainest that qemu has (SSE3), and two with SSE4.1 and SSE4.2. None has AVX or OSXSAVE.

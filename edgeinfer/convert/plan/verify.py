@@ -15,9 +15,10 @@ A plan passes when
 - each operand lies aligned inside its buffer, and the buffer's lifetime includes the step;
 - buffers lie inside the arena, at multiples of 64, and those whose lifetimes meet do not overlap;
 - a graph input or output fills a buffer of its own that is marked as such, an input's buffer is
-  never written, and the lifetimes reach to where the caller writes and reads.
+  never written by an operation, and the lifetimes reach to where the caller writes and reads.
 
 A ring holds the last rows of one value that were written; a step finds in it those that it reads.
+A graph input that is a ring is fed: right before a step, the rows up to the last that it reads.
 Which rows that are is the one thing taken on trust here (`rows`); the device checks it by rules of
 its own when it opens the file.
 """
@@ -48,8 +49,12 @@ def verify_plan(program: Program, plan: Plan) -> None:
     _verify_inputs_and_outputs(program, plan)
     contents = _contents(program, plan)
     arena = _Arena()
+    rings = {}
     for value in program.inputs:
-        arena.write(_address(plan, value, 0), contents[value])
+        if plan.placements[value].ring_rows == value.rows:
+            arena.write(_address(plan, value, 0), contents[value])
+        else:
+            rings[plan.placements[value].buffer] = _Fed(value)
     for index, step in enumerate(plan.steps):
         operation = plan.operations[step.operation]
         where = f"step {index}, {operation.name!r} ({operation.operator})"
@@ -58,6 +63,14 @@ def verify_plan(program: Program, plan: Plan) -> None:
             (value, rows_read(operation, value, step.row_begin, step.row_end))
             for value in _arena_operands(operation.inputs)
         ]
+        for value, (first, last) in reads:
+            fed = rings.get(plan.placements[value].buffer)
+            if fed is None or first == last:
+                continue
+            end = plan.placements[value].offset + last * value.row_bytes
+            for row in fed.until(-(-end // fed.value.row_bytes)):
+                for address, begin, size in _places(plan, fed.value, index, (row, row + 1)):
+                    arena.write(address, _part(contents[fed.value], begin, size))
         reads.append((operation.outputs[0], own_rows_read(operation, step.row_begin)))
         for value, rows in reads:
             for address, begin, size in _places(plan, value, index, rows):
@@ -150,8 +163,8 @@ def _verify_inputs_and_outputs(program: Program, plan: Plan) -> None:
         is_input = value in program.inputs
         _require(placement.buffer not in owners, f"{value.name!r} shares its buffer")
         _require(
-            (placement.offset, value.nbytes) == (0, buffer.bytes)
-            and placement.ring_rows == value.rows,
+            (placement.offset, _held_bytes(plan, value)) == (0, buffer.bytes)
+            and (is_input or placement.ring_rows == value.rows),
             f"{value.name!r} does not fill its buffer",
         )
         _require(
@@ -325,6 +338,20 @@ def _joined(runs: list[Run]) -> list[Run]:
         else:
             joined.append((source, first, length))
     return joined
+
+
+class _Fed:
+    """A graph input that comes by rows."""
+
+    def __init__(self, value: Value) -> None:
+        self.value = value
+        self.rows = 0
+
+    def until(self, end: int) -> range:
+        """The rows that are still to come for those before `end` to be there."""
+        rows = range(self.rows, end)
+        self.rows = max(self.rows, end)
+        return rows
 
 
 class _Arena:
