@@ -85,6 +85,7 @@ def test_rings_and_inputs_fed_by_rows_are_marked() -> None:
     assert "fed by rows: 3/8 rows" in given_by_rows.text
     assert "graph input, fed by rows" in given_by_rows.attributes["title"]
     assert "graph input, fed by rows" in fed.all(kind="legend")[0].text
+    assert "in (24 bytes, 3 of 8 rows, fed by rows) waits" in fed.all(kind="why")[0].text
 
 
 def test_hovering_tells_all_of_a_buffer() -> None:
@@ -258,6 +259,17 @@ def test_both_scales_rise_from_0_to_1_and_meet_where_groups_end() -> None:
         assert values[0] == 0 and values[-1] == 1
         assert all(a < b for a, b in itertools.pairwise(values))
     assert [timeline.by_operator(step) for step in (1, 9, 17)] == [0.25, 0.5, 0.75]
+
+
+def test_a_page_without_the_converter_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, target = tmp_path / "double.edge", tmp_path / "plan.html"
+    model.write_bytes(one_in_one_out())
+    monkeypatch.setattr("edgeinfer.convert.find_spec", lambda _name: None)
+    assert main(["plan", str(model), "--html", str(target)]) == 1
+    assert "edgeinfer[convert]" in capsys.readouterr().err and not target.exists()
+    assert main(["plan", str(model)]) == 0
 
 
 def test_the_command_writes_a_page_and_keeps_the_model(

@@ -80,6 +80,8 @@ def _held(program: FileProgram, buffer: int) -> str:
     name = printable(buffer_label(program, buffer)) or f"buffer {buffer}"
     ring = ring_of(program, buffer)
     rows = f", {ring.ring_rows} of {ring.rows} rows" if ring else ""
+    if ring and program.buffers[buffer].is_input:
+        rows += ", fed by rows"
     return f"{name} ({program.buffers[buffer].bytes:,} bytes{rows})"
 
 
