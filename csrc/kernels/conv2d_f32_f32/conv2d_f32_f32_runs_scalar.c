@@ -88,7 +88,9 @@ static void copy_columns(const ei_run *run, float *to, const float *line, int64_
     const int64_t inside = end > first + before ? end - first - before : 0;
     memset(to, 0, (size_t)before * pixel * sizeof *to);
     to += (size_t)before * pixel;
-    const float *from = line + (size_t)(first + before) * (size_t)w->in_c + run->in_first;
+    // Columns that are padding throughout lie on no line: no pointer to them, even unused.
+    const size_t inner = inside > 0 ? (size_t)(first + before) : 0;
+    const float *from = line + inner * (size_t)w->in_c + run->in_first;
     if (inside > 0 && pixel == (size_t)w->in_c) {
         memcpy(to, from, (size_t)inside * pixel * sizeof *to);
     } else {
