@@ -93,13 +93,20 @@ def _print_model(path: str, model: ModelFile, params: bool) -> None:
         print(f"\nprogram {program.name!r}")
         for kind, tensors in (("input", program.inputs), ("output", program.outputs)):
             for tensor in tensors:
-                print(f"  {kind:<7} {tensor.name!r} {_describe(tensor)}")
+                print(f"  {kind:<7} {tensor.name!r} {_describe(tensor)}{_held(tensor)}")
         print(f"  session {format_bytes(program.session_bytes)}")
         print(f"  weights {format_bytes(program.weights_bytes)}\n")
         _print_steps(program, params)
     print()
     rows = [(section.name, section.offset, section.bytes) for section in model.sections]
     print(format_table(("section", "offset", "bytes"), rows))
+
+
+def _held(tensor: FileTensor) -> str:
+    """How much of a graph input a session holds at a time, where that is not all of it."""
+    if tensor.ring_rows == tensor.rows:
+        return ""
+    return f", {tensor.ring_rows} of {tensor.rows} rows held"
 
 
 def _print_steps(program: FileProgram, params: bool) -> None:

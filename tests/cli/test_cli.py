@@ -15,6 +15,7 @@ import pytest
 import edgeinfer
 from edgeinfer.cli import SUBCOMMANDS, main
 from edgeinfer.printing import format_table
+from tests.core.fed_programs import pooled
 from tests.device.programs import one_in_one_out, two_in_two_out
 from tests.requirements import require_module
 
@@ -160,6 +161,16 @@ def test_inspect_shows_steps_and_sections(
     (program,) = _json_of(capsys)["programs"]
     assert program["steps"][0]["params"]["multiplier"] == 2.0
     assert program["inputs"][0]["shape"] == [1, 4, 3]
+
+
+def test_inspect_says_how_much_of_an_input_is_held(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "m.edge").write_bytes(pooled(8).write())
+    assert main(["inspect", str(tmp_path / "m.edge")]) == 0
+    shown = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert "input   'x' int8 1x8x4x5, scale 0.5, zero point 3, 3 of 8 rows held" in shown
+    assert "output  'y' int8 1x8x4x5, scale 0.5, zero point 3" in shown
 
 
 def test_plan_prints_a_table_and_draws(
