@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-from tests.requirements import missing
+from tests.made_once import made_once
+from tests.requirements import missing, require_program
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -53,3 +55,30 @@ def digits_dir() -> Path:
     if not folder.is_dir():
         missing(f"no example in {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def installed_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the C library is installed, static and shared; moved since: it may not matter where.
+
+    Compiling takes a minute. So it is installed from what `tools/dev.py test` has just compiled,
+    where that is there, and once for all processes of pytest.
+    """
+    cmake = require_program("cmake")
+    require_program("ninja")
+
+    def install(folder: Path) -> None:
+        build = ROOT / "build" / "werror"
+        if not (build / "CMakeCache.txt").is_file():
+            build = folder / "build"
+            _must(cmake, "-S", ROOT, "-B", build, "-G", "Ninja")
+        _must(cmake, "--build", build)
+        _must(cmake, "--install", build, "--prefix", folder / "first")
+        (folder / "first").rename(folder / "second")
+
+    return made_once("installed-library", tmp_path_factory, install) / "second"
+
+
+def _must(*command: str | Path) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.made_once import made_once
 from tests.requirements import require_module, require_program
 from tools.build_wheels import MAX_WHEEL_BYTES
 from tools.converter_wheel import is_converter
@@ -79,9 +80,11 @@ def source_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def sdist(source_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     require_module("setuptools", "77")
-    out = tmp_path_factory.mktemp("sdist")
-    run(sys.executable, "-c", BACKEND, "build_sdist", out, cwd=source_tree)
-    (archive,) = out.glob("*.tar.gz")
+
+    def build(out: Path) -> None:
+        run(sys.executable, "-c", BACKEND, "build_sdist", out, cwd=source_tree)
+
+    (archive,) = made_once("sdist", tmp_path_factory, build).glob("*.tar.gz")
     return archive
 
 
@@ -89,12 +92,14 @@ def sdist(source_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built from the source distribution, so that this one is shown to be complete."""
     require_program("cmake")
-    out = tmp_path_factory.mktemp("wheel")
-    with tarfile.open(sdist) as archive:
-        archive.extractall(out, filter="data")
-    (tree,) = out.glob("edgeinfer-*/")
-    run(sys.executable, "-c", BACKEND, "build_wheel", out, cwd=tree)
-    (built,) = out.glob("*.whl")
+
+    def build(out: Path) -> None:
+        with tarfile.open(sdist) as archive:
+            archive.extractall(out, filter="data")
+        (tree,) = out.glob("edgeinfer-*/")
+        run(sys.executable, "-c", BACKEND, "build_wheel", out, cwd=tree)
+
+    (built,) = made_once("wheel", tmp_path_factory, build).glob("*.whl")
     return built
 
 
@@ -198,39 +203,36 @@ target_link_libraries(with_static PRIVATE edgeinfer::edgeinfer_static)
 """
 
 
-@pytest.fixture(scope="module")
-def installed(source_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The C library, installed and then moved: nothing in it may name where it was."""
-    cmake = require_program("cmake")
-    require_program("ninja")
-    work = tmp_path_factory.mktemp("install")
-    run(cmake, "-S", source_tree, "-B", work / "build", "-G", "Ninja")
-    run(cmake, "--build", work / "build")
-    run(cmake, "--install", work / "build", "--prefix", work / "first")
-    return (work / "first").rename(work / "second")
-
-
-def test_find_package_gives_both_libraries(installed: Path, tmp_path: Path) -> None:
+def test_find_package_gives_both_libraries(installed_library: Path, tmp_path: Path) -> None:
     cmake = require_program("cmake")
     (tmp_path / "main.c").write_text(PROGRAM)
     (tmp_path / "CMakeLists.txt").write_text(CONSUMER.format(version=declared_version()))
     build = tmp_path / "build"
-    run(cmake, "-S", tmp_path, "-B", build, "-G", "Ninja", f"-DCMAKE_PREFIX_PATH={installed}")
+    run(
+        cmake,
+        "-S",
+        tmp_path,
+        "-B",
+        build,
+        "-G",
+        "Ninja",
+        f"-DCMAKE_PREFIX_PATH={installed_library}",
+    )
     run(cmake, "--build", build)
     assert run(build / "with_shared").strip() == declared_version()
     assert run(build / "with_static").strip() == declared_version()
 
 
-def test_pkg_config_file_is_relocatable(installed: Path, tmp_path: Path) -> None:
-    (description,) = installed.rglob("edgeinfer.pc")
-    assert str(installed.parent) not in description.read_text()
+def test_pkg_config_file_is_relocatable(installed_library: Path, tmp_path: Path) -> None:
+    (description,) = installed_library.rglob("edgeinfer.pc")
+    assert str(installed_library.parent) not in description.read_text()
     pkg_config = require_program("pkg-config")
     flags = run(
         *(pkg_config, "--cflags", "--libs", "edgeinfer"), PKG_CONFIG_PATH=str(description.parent)
     ).split()
     (tmp_path / "main.c").write_text(PROGRAM)
     run(require_program("cc"), tmp_path / "main.c", "-o", tmp_path / "program", *flags)
-    (library,) = installed.rglob("libedgeinfer.so")
+    (library,) = installed_library.rglob("libedgeinfer.so")
     output = run(tmp_path / "program", LD_LIBRARY_PATH=str(library.parent))
     assert output.strip() == declared_version()
 

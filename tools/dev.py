@@ -47,7 +47,7 @@ TEST_SECONDS = 40 * 60  # for all steps of `test` together: three times what two
 SKIPPED = 77  # exit code of a step's program that lacks something here; its last line says what
 SHOWN_LINES = 100  # of what a failed step printed
 JOBS = max(2, min(8, os.cpu_count() or 2))
-FUZZ_MUTANTS = 100_000
+FUZZ_MUTANTS = 40_000
 
 
 class DevError(Exception):
@@ -320,9 +320,9 @@ def build_step() -> Step:
     return Step("C build, -Werror", build_commands("werror", options))
 
 
-def fuzz_step() -> Step:
+def fuzz_step(mutants: int) -> Step:
     fuzz = ROOT / "tools" / "fuzz.py"
-    command: list[str | Path] = [PYTHON, fuzz, "--mutants", str(FUZZ_MUTANTS)]
+    command: list[str | Path] = [PYTHON, fuzz, "--mutants", str(mutants)]
     return Step("fuzz", [command], skipped="" if fuzz.exists() else "no tools/fuzz.py")
 
 
@@ -419,7 +419,7 @@ def command_test(arguments: argparse.Namespace) -> int:
             put_library_in_place("werror")
     # With two cores: the fuzzer on one, the linters and ARM on the other, then pytest on both. ARM
     # has both to itself when the fuzzer is done, and leaves pytest the wheels that it compiled.
-    fuzz, arm = fuzz_step(), arm_step()
+    fuzz, arm = fuzz_step(arguments.mutants), arm_step()
     if not built:
         fuzz.skipped = arm.skipped = "the library did not build"
     steps += run_steps([fuzz, *lint_steps(), arm], JOBS)
@@ -470,6 +470,12 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     test = commands.add_parser("test", help="all that must pass; options go to pytest")
     test.add_argument(
         "--every-tier", action="store_true", help="all of pytest on each kernel tier of this CPU"
+    )
+    test.add_argument(
+        "--mutants",
+        type=int,
+        default=FUZZ_MUTANTS,
+        help=f"files that the fuzzer tries (default {FUZZ_MUTANTS:,}); more takes longer",
     )
     test.set_defaults(run=command_test)
     arguments, rest = parser.parse_known_args(words)

@@ -16,6 +16,7 @@ import edgeinfer
 from tests.convert.random_programs import random_inputs
 from tests.core.fed_programs import pooled
 from tests.core.programs import ROWS, concatenation, ring
+from tests.made_once import made_once
 from tests.requirements import require_program
 
 CONSUMER = """
@@ -44,29 +45,21 @@ def must(*command: str | Path, **environment: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def installed(repo_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the library is installed, static and shared."""
-    folder = tmp_path_factory.mktemp("installed")
-    build, prefix = folder / "build", folder / "prefix"
-    cmake = require_program("cmake")
-    must(cmake, "-S", repo_root, "-B", build, "-DCMAKE_BUILD_TYPE=Release")
-    must(cmake, "--build", build, "--parallel", "2")
-    must(cmake, "--install", build, "--prefix", prefix)
-    return prefix
-
-
-@pytest.fixture(scope="module")
 def embeds(
-    installed: Path, repo_root: Path, tmp_path_factory: pytest.TempPathFactory
+    installed_library: Path, repo_root: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
     """The example, linked in each way that CMake offers."""
-    folder = tmp_path_factory.mktemp("consumer")
-    for name in ("embed.c", "camera_lines.c"):
-        shutil.copy(repo_root / "examples" / name, folder)
-    (folder / "CMakeLists.txt").write_text(CONSUMER, encoding="utf-8")
     cmake = require_program("cmake")
-    must(cmake, "-S", folder, "-B", folder / "build", f"-DCMAKE_PREFIX_PATH={installed}")
-    must(cmake, "--build", folder / "build")
+
+    def build(folder: Path) -> None:
+        for name in ("embed.c", "camera_lines.c"):
+            shutil.copy(repo_root / "examples" / name, folder)
+        (folder / "CMakeLists.txt").write_text(CONSUMER, encoding="utf-8")
+        prefix = f"-DCMAKE_PREFIX_PATH={installed_library}"
+        must(cmake, "-S", folder, "-B", folder / "build", prefix)
+        must(cmake, "--build", folder / "build")
+
+    folder = made_once("consumer", tmp_path_factory, build)
     built = {way: folder / "build" / f"embed-{way}" for way in ("shared", "static")}
     return {**built, "lines": folder / "build" / "camera_lines"}
 
@@ -118,9 +111,9 @@ def test_embed_runs_on_old_cpus(cpu: str, embeds: dict[str, Path], tmp_path: Pat
 
 
 def test_embed_links_through_pkg_config(
-    installed: Path, repo_root: Path, tmp_path: Path, compile_c: Callable[..., Path]
+    installed_library: Path, repo_root: Path, tmp_path: Path, compile_c: Callable[..., Path]
 ) -> None:
-    (pc,) = installed.rglob("edgeinfer.pc")
+    (pc,) = installed_library.rglob("edgeinfer.pc")
     asked = must(
         require_program("pkg-config"),
         "--cflags",
@@ -128,7 +121,7 @@ def test_embed_links_through_pkg_config(
         "edgeinfer",
         PKG_CONFIG_PATH=str(pc.parent),
     )
-    (library,) = installed.rglob("libedgeinfer.so")
+    (library,) = installed_library.rglob("libedgeinfer.so")
     source = repo_root / "examples" / "embed.c"
     program = compile_c("embed-pkg-config", source, *asked.split(), f"-Wl,-rpath,{library.parent}")
     (tmp_path / "m.edge").write_bytes(ring().write())
@@ -157,8 +150,8 @@ def test_embed_refuses_a_short_input(embeds: dict[str, Path], tmp_path: Path) ->
     assert "too short for input x, 512 bytes" in done.stderr
 
 
-def test_only_the_public_functions_are_exported(installed: Path, repo_root: Path) -> None:
-    (library,) = installed.rglob("libedgeinfer.so")
+def test_only_the_public_functions_are_exported(installed_library: Path, repo_root: Path) -> None:
+    (library,) = installed_library.rglob("libedgeinfer.so")
     symbols = must(require_program("nm"), "-D", "--defined-only", library).split("\n")
     names = {line.split()[-1].split("@")[0] for line in symbols if line.split()}
     header = (repo_root / "csrc" / "include" / "edgeinfer.h").read_text(encoding="utf-8")
