@@ -124,7 +124,7 @@ EI_API ei_status ei_model_output(const ei_model *model, uint32_t program, uint32
 /// W * C elements, N * H of them; up to rank 3 the last axis, above rank 3 the last two.
 typedef struct ei_input_rows {
     uint32_t rows;      // of the whole input
-    uint32_t held_rows; // that a session holds at a time: fewer than rows where the plan counts on being fed
+    uint32_t held_rows; // at a time by a session: fewer where the plan counts on rows
     size_t row_bytes;
 } ei_input_rows;
 EI_API ei_status ei_model_input_rows(const ei_model *model, uint32_t program, uint32_t index,

@@ -147,7 +147,7 @@ typedef struct ei_op {
                      uint32_t end);
     /// Work of a node that has passed check(). NULL: by the bytes of its activations (ei_work_of).
     ei_work (*work)(const ei_bound_node *node);
-    /// 1 when threads may not share a step: run() can fail, or has next to nothing to do. Otherwise different ranges of
+    /// 1 when threads may not share a step: run() can fail, has next to nothing to do, or own_rows. Otherwise different ranges of
     /// rows are run at the same time, as they are for operators without scratch.
     int one_thread;
     /// 1 when run() computes all rows at once: the validator refuses steps of fewer.
