@@ -100,9 +100,10 @@ def _measured(found: SessionMemory) -> list[str]:
     stack = _unknown("makecontext")
     if found.stack_bytes is not None:
         stack = f"{format_bytes(found.stack_bytes)} to the deepest byte that a run writes"
+    by_rows = ", by a run that is fed by rows" if found.fed_by_rows else ""
     lines = [
         f"session's memory: {pages}",
-        f"arena: {found.arena_bytes_written:,} of {found.arena_bytes:,} bytes written",
+        f"arena: {found.arena_bytes_written:,} of {found.arena_bytes:,} bytes written{by_rows}",
         f"beside the session's memory: {found.bytes_written_outside:,} bytes written",
         f"stack of the calling thread: {stack}",
     ]

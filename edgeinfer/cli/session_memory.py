@@ -74,6 +74,7 @@ class SessionMemory:
     planned_pages: int = 0
     file_resident_bytes: int | None = None
     arena_bytes_written: int = 0
+    fed_by_rows: bool = False  # in the run that wrote them
     bytes_written_outside: int = 0
     stack_bytes: int | None = None  # of the calling thread, by a run
     thread_stack_bytes: list[int] = field(default_factory=list)  # of the session's own threads
@@ -205,6 +206,21 @@ class _RawSession:
     def run(self) -> None:
         check(lib().ei_session_run(self._made[0], self._inputs, ffi.NULL))
 
+    @property
+    def has_rings(self) -> bool:
+        """Whether the session holds only some rows of an input: a run on arrays uses none."""
+        return len(self._own) < len(self._feed)
+
+    def run_by_rows(self) -> None:
+        """A run whose inputs are fed, which uses the rings."""
+        session, taken = self._made[0], ffi.new("uint32_t *")
+        check(lib().ei_session_begin(session, ffi.NULL))
+        rows = [lib().ei_session_rows_left(session, i) for i in range(len(self._feed))]
+        while (index := lib().ei_session_next_input(session)) < len(self._feed):
+            left = lib().ei_session_rows_left(session, index)
+            array = self._feed[index].reshape(rows[index], -1)[rows[index] - left :]
+            check(lib().ei_session_feed(session, index, ffi.from_buffer(array), left, taken))
+
     def stack_of_run(self) -> int | None:
         """Bytes of stack that a run takes from the thread that calls it."""
         session, inputs = (
@@ -284,10 +300,12 @@ def _measure_writes(
         raw.init(memory)
         raw.bind(feed)
         written = np.zeros(arena.size, np.bool_)
+        found.fed_by_rows = raw.has_rings
+        run = raw.run_by_rows if found.fed_by_rows else raw.run
         for paint in _PAINTS:
             arena[:] = paint
             raw.fill()
-            raw.run()
+            run()
             written |= arena != paint
         raw.fill()
         found.stack_bytes = raw.stack_of_run()

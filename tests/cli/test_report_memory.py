@@ -20,6 +20,8 @@ from edgeinfer.cli.memory_report import as_text
 from edgeinfer.cli.session_memory import Phase, SessionMemory, measure_session
 from edgeinfer.session import SessionOptions
 from tests.cli.test_cli import random_draws
+from tests.core.fed_programs import pooled, two_inputs
+from tests.core.programs import Draft
 from tests.device.programs import one_in_one_out, two_in_two_out
 from tests.requirements import require_module
 
@@ -130,6 +132,22 @@ def test_several_inputs_are_zeros_where_none_is_given(
     path.write_bytes(two_in_two_out())
     assert main(["run", str(path), "--report-memory", "--json"]) == 0
     assert_as_planned(json.loads(capsys.readouterr().out))
+
+
+@pytest.mark.parametrize("draft", [pooled(8), two_inputs(ahead=2)])
+def test_inputs_that_are_held_by_rows_are_fed(
+    draft: Draft, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "fed.edge"
+    path.write_bytes(draft.write())
+    assert main(["run", str(path), "--report-memory", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert_as_planned(found)
+    held = sum(place.ring_rows * value.row_bytes for value, place in draft.placements.items())
+    assert found["measured"]["fed_by_rows"]
+    assert found["measured"]["arena_bytes_written"] == held  # rings of the inputs, all of the rest
+    assert main(["run", str(path), "--report-memory"]) == 0
+    assert "bytes written, by a run that is fed by rows" in capsys.readouterr().out
 
 
 def test_a_byte_beside_the_sessions_memory_is_seen(
