@@ -1,9 +1,11 @@
 #include "model/contents.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 #include "base/error.h"
 #include "base/sort.h"
+#include "model/overlap.h"
 #include "model/validate.h"
 
 // Special values of ei_tensor_track.producer.
@@ -18,11 +20,6 @@ static uint64_t end_of(const ei_tensor_record *tensor) {
 
 static int is_ring(const ei_tensor_record *tensor) {
     return tensor->ring_rows != tensor->rows;
-}
-
-static int same_rows(const ei_tensor_record *a, const ei_tensor_record *b) {
-    return a->offset == b->offset && a->rows == b->rows && a->ring_rows == b->ring_rows &&
-           a->row_bytes == b->row_bytes;
 }
 
 static int in_arena(const ei_model *model, const ei_program_record *program, uint32_t tensor) {
@@ -94,6 +91,7 @@ static ei_status find_slots(ei_contents *contents, const ei_model *model,
     }
     ei_sort(order, count, bytes_are_before, tensors);
     contents->slot_count = 0;
+    memset(contents->buffers, 0, program->buffer_count * sizeof *contents->buffers);
     uint32_t in_buffer = 0;
     for (uint32_t i = 0; i < count; i++) {
         const ei_tensor_record *tensor = &tensors[order[i]];
@@ -101,17 +99,12 @@ static ei_status find_slots(ei_contents *contents, const ei_model *model,
         const int same_buffer = before != NULL && before->buffer == tensor->buffer;
         const int same_bytes =
             same_buffer && before->offset == tensor->offset && end_of(before) == end_of(tensor);
-        if (same_buffer && !same_bytes && tensor->offset < end_of(before)) {
-            ei_fail(EI_ERROR_FORMAT,
-                    "its bytes overlap those of tensor %" PRIu32
-                    ", which a node or the caller writes too, and are not the same",
-                    order[i - 1]);
-            return ei_fail_in_tensor(EI_ERROR_FORMAT, model, order[i]);
-        }
-        if (same_bytes && (is_ring(tensor) || is_ring(before)) && !same_rows(tensor, before)) {
-            ei_fail(EI_ERROR_FORMAT,
-                    "shares its bytes with tensor %" PRIu32 ", a ring of other rows", order[i - 1]);
-            return ei_fail_in_tensor(EI_ERROR_FORMAT, model, order[i]);
+        if (!same_buffer) {
+            contents->buffers[tensor->buffer].first = i;
+        } else if (same_bytes ? (is_ring(tensor) || is_ring(before)) &&
+                                    !ei_tensors_same_rows(tensor, before)
+                              : tensor->offset < end_of(before)) {
+            contents->buffers[tensor->buffer].overlaps = 1;
         }
         if (!same_bytes) {
             in_buffer = same_buffer ? in_buffer + 1 : 1;
@@ -177,7 +170,7 @@ static ei_status resolve_view(ei_contents *contents, const ei_model *model, uint
             return ei_fail(EI_ERROR_FORMAT, "nothing writes its bytes from %" PRIu64 " on",
                            covered - view->offset);
         }
-        if ((is_ring(shape) || is_ring(view)) && !same_rows(shape, view)) {
+        if ((is_ring(shape) || is_ring(view)) && !ei_tensors_same_rows(shape, view)) {
             return ei_fail(EI_ERROR_FORMAT,
                            "shows bytes of tensor %" PRIu32 ", but rings must have the same rows",
                            contents->slots[i].shape);
@@ -226,6 +219,10 @@ static ei_status check_read(ei_contents *contents, const ei_model *model, uint32
     const ei_tensor_record *record = &model->tensors[tensor];
     ei_tensor_track *track = &contents->tracks[tensor];
     const int is_view = track->producer == EI_PRODUCER_NONE;
+    if (contents->buffers[record->buffer].overlaps) {
+        return is_view ? ei_overlap_read_view(contents, model, tensor, begin, end)
+                       : ei_overlap_read(contents, model, tensor, begin, end);
+    }
     if (is_view && track->slot == EI_NONE) {
         EI_TRY(resolve_view(contents, model, tensor));
     }
@@ -257,7 +254,7 @@ void ei_contents_feed(ei_contents *contents, const ei_model *model,
     ei_tensor_track *track = &contents->tracks[input];
     // A view of a ring has its rows; one that has not is refused when it is read.
     const uint32_t bytes = end * record->row_bytes;
-    if (same_rows(record, &model->tensors[input]) && bytes > track->written) {
+    if (ei_tensors_same_rows(record, &model->tensors[input]) && bytes > track->written) {
         track->written = bytes;
     }
 }
@@ -290,6 +287,9 @@ static ei_status check_write(ei_contents *contents, const ei_model *model,
     track->written = end * record->row_bytes;
     if (!in_arena(model, program, tensor)) {
         return EI_OK;
+    }
+    if (contents->buffers[record->buffer].overlaps) {
+        return ei_overlap_write(contents, model, tensor, begin, end);
     }
     ei_slot *slot = &contents->slots[track->slot];
     if (slot->head == EI_NONE) {

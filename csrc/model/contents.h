@@ -4,11 +4,11 @@
 /// it has the contents that its producer gave it. A *view* has no producer: it names bytes that
 /// produced tensors of the same buffer fill (a reshape, a slice, the whole of a concatenation).
 ///
-/// The bytes of a produced tensor are a *slot*. Produced tensors of one buffer have either exactly
-/// the same bytes, and then share the slot, or none in common. The tensors of a slot are written
-/// one over the other: the order in which they are first written is a chain, and a tensor never
-/// gets ahead of the one before it in the chain. So the bytes of a slot, from its start, hold the
-/// last tensor of the chain as far as that is written, then the one before, and so on; and one
+/// The bytes of a produced tensor are a *slot*. In most buffers the produced tensors have either
+/// exactly the same bytes, and then share the slot, or none in common. The tensors of a slot are
+/// written one over the other: the order in which they are first written is a chain, and a tensor
+/// never gets ahead of the one before it in the chain. So the bytes of a slot, from its start, hold
+/// the last tensor of the chain as far as that is written, then the one before, and so on; and one
 /// comparison tells whether rows of a tensor are still there. For tensors that hold more than a
 /// ring, this is what an operator working in place does; for rings it holds for the row numbers.
 ///
@@ -17,6 +17,8 @@
 ///
 /// A graph input that is a ring is written as a run by rows writes it (run/feed.c): before each step, as far as the step
 /// reads.
+///
+/// Buffers in which produced tensors overlap in any other way have no chains: overlap.h.
 ///
 /// Not found: a view read after what it once showed was overwritten by another tensor of the slot.
 /// It then shows the newer contents, which a view may be meant to do. The state region is not
@@ -32,6 +34,8 @@ typedef struct ei_tensor_track {
     uint32_t slot;     // produced: its slot. View: the first slot that was not full when last read
     uint32_t under;    // the tensor before it in the chain of its slot
     uint32_t over;     // the tensor after it
+    uint32_t lost;     // where tensors overlap: rows below this one count as overwritten
+    uint32_t lost_to;  // the tensor that was written over row lost - 1
 } ei_tensor_track;
 
 typedef struct ei_slot {
@@ -40,12 +44,21 @@ typedef struct ei_slot {
     uint32_t tail;
 } ei_slot;
 
+/// A buffer, and where its produced tensors overlap, those whose rows may still be read.
+typedef struct ei_buffer_track {
+    uint32_t overlaps; // 1: its produced tensors overlap otherwise than by having the same bytes
+    uint32_t first;    // of its produced tensors in ei_contents.order
+    uint32_t live;     // from there on, so many that have rows written and not all of them lost
+} ei_buffer_track;
+
 typedef struct ei_contents {
-    ei_tensor_track *tracks; // one per tensor of the file
-    ei_slot *slots;          // of the current program, by buffer and offset; room for every tensor
-    uint32_t *order;         // room for every tensor
+    ei_tensor_track *tracks;  // one per tensor of the file
+    ei_slot *slots;           // of the current program, by buffer and offset; room for every tensor
+    uint32_t *order;          // the program's produced tensors by buffer; room for every tensor
+    ei_buffer_track *buffers; // of the current program; room for every buffer
     uint32_t slot_count;
-    int has_rings; // whether a graph input of the current program is a ring
+    int has_rings;        // whether a graph input of the current program is a ring
+    uint64_t comparisons; // of tensors that overlap; overlap.c limits them
 } ei_contents;
 
 /// Finds producers and slots of a program whose records are checked, and fills graph inputs.

@@ -6,7 +6,7 @@
 
 #define EI_FORMAT_MAGIC       "EDGEINF\x1a"
 #define EI_FORMAT_MAJOR       1 // readers refuse another major version
-#define EI_FORMAT_MINOR       0 // readers accept any minor version of their major
+#define EI_FORMAT_MINOR       1 // the newest known; readers accept any minor version of their major
 #define EI_SECTION_ALIGNMENT  64
 #define EI_CONSTANT_ALIGNMENT 64
 #define EI_BUFFER_ALIGNMENT   16 // offsets in the arena; the converter places at 64

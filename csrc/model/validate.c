@@ -8,7 +8,7 @@
 
 /// Where the parts of a handle's memory lie, behind the ei_model itself.
 typedef struct ei_handle_layout {
-    uint64_t bindings, checks, tracks, slots, order, groups, group_programs;
+    uint64_t bindings, checks, tracks, slots, order, buffers, groups, group_programs, nodes;
     uint64_t bytes;
 } ei_handle_layout;
 
@@ -24,8 +24,10 @@ static ei_handle_layout handle_layout(const ei_model *model, int *overflow) {
     EI_PART(tracks, model->tensor_count, ei_tensor_track);
     EI_PART(slots, model->tensor_count, ei_slot);
     EI_PART(order, model->tensor_count, uint32_t);
+    EI_PART(buffers, model->buffer_count, ei_buffer_track);
     EI_PART(groups, model->tensor_count, uint32_t);
     EI_PART(group_programs, model->tensor_count, uint32_t);
+    EI_PART(nodes, model->node_count, uint8_t);
 #undef EI_PART
     at.bytes = end;
     return at;
@@ -77,8 +79,10 @@ ei_status ei_validate(const void *data, size_t bytes, void *memory, size_t memor
     found.checks->contents.tracks = (ei_tensor_track *)(base + layout.tracks);
     found.checks->contents.slots = (ei_slot *)(base + layout.slots);
     found.checks->contents.order = (uint32_t *)(base + layout.order);
+    found.checks->contents.buffers = (ei_buffer_track *)(base + layout.buffers);
     found.checks->constant_group = (uint32_t *)(base + layout.groups);
     found.checks->group_program = (uint32_t *)(base + layout.group_programs);
+    found.checks->node_overlaps = base + layout.nodes;
 
     EI_TRY(ei_check_section_checksums(data));
     EI_TRY(ei_check_strings(&found));

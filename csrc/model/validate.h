@@ -9,9 +9,10 @@
 ///     validate_nodes.c     operands, parameters, the operators' own contracts
 ///     validate_plan.c      buffers, graph inputs and outputs, steps, promised sizes
 ///     contents.c           what each step reads has been written and not overwritten
+///     overlap.c            the same where tensors overlap in part
 ///
-/// The time it takes is linear in the file, but for the comparison of buffers (EI_MAX_BUFFERS) and
-/// sorting.
+/// The time it takes is linear in the file, but for the comparison of buffers (EI_MAX_BUFFERS), of
+/// tensors that overlap in part (EI_MAX_COMPARISONS) and sorting.
 #ifndef EI_MODEL_VALIDATE_H
 #define EI_MODEL_VALIDATE_H
 
@@ -24,6 +25,8 @@ typedef struct ei_validation {
     ei_contents contents;
     uint32_t *constant_group; // per tensor: constants of the same bytes have the same number
     uint32_t *group_program;  // per group: the last program that read it, plus one
+    uint8_t *node_overlaps;   // per node: 1 when its steps have to be asked whether what they read
+                              // and what they write meet
     uint64_t scanned_bytes;   // constants that operators have looked at
     uint64_t step_work;       // spent on steps, see validate_plan.c
 } ei_validation;

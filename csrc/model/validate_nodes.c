@@ -6,6 +6,7 @@
 #include "base/dtype.h"
 #include "base/size.h"
 #include "base/text.h"
+#include "model/overlap.h"
 #include "ops/op.h"
 
 /// Operators look at the values of their constants, which nodes may share: a file in which every
@@ -90,32 +91,29 @@ static ei_status check_operand(const ei_model *model, const ei_program_record *p
     return EI_OK;
 }
 
-/// Kernels assume that what they write is nothing that they read, but for operators that say they
-/// work in place, on exactly the same elements.
-static int may_share(const ei_tensor_record *a, const ei_tensor_record *b, const ei_op *op) {
-    const uint64_t a_end = a->offset + ei_tensor_held_bytes(a);
-    const uint64_t b_end = b->offset + ei_tensor_held_bytes(b);
-    if (a->buffer != b->buffer || a_end <= b->offset || b_end <= a->offset) {
-        return 1;
-    }
-    int same = op != NULL && op->in_place && a->offset == b->offset && a_end == b_end &&
-               a->rank == b->rank && ei_dtype_bytes(a->dtype) == ei_dtype_bytes(b->dtype);
-    for (uint32_t i = 0; i < EI_MAX_RANK; i++) {
-        same = same && a->dims[i] == b->dims[i];
-    }
-    return same;
-}
-
-static ei_status check_sharing(const ei_model *model, const ei_node_record *record,
-                               const uint32_t *operands) {
+/// Kernels assume that what a step writes is nothing that it reads, but for operators that say they
+/// work in place, on exactly the same elements. Where an input overlaps an output otherwise, rows
+/// decide: the steps of the node are asked.
+static ei_status check_sharing(const ei_model *model, const ei_program_record *program,
+                               uint32_t index) {
+    const ei_node_record *record = &model->nodes[index];
+    const uint32_t *operands = model->operands + record->first_operand;
     const ei_op *op = ei_op_find(record->op);
     const uint32_t count = (uint32_t)record->input_count + record->output_count;
     for (uint32_t o = record->input_count; o < count; o++) {
         const ei_tensor_record *output = &model->tensors[operands[o]];
         for (uint32_t i = 0; i < o; i++) {
             const int is_input = i < record->input_count;
-            if (operands[i] == EI_NO_TENSOR ||
-                may_share(&model->tensors[operands[i]], output, is_input ? op : NULL)) {
+            if (operands[i] == EI_NO_TENSOR) {
+                continue;
+            }
+            const ei_tensor_record *operand = &model->tensors[operands[i]];
+            if (!ei_tensors_meet(operand, output) ||
+                (is_input && op->in_place && ei_tensors_coincide(operand, output))) {
+                continue;
+            }
+            if (is_input && ei_program_buffer(model, program, output)->region == EI_REGION_ARENA) {
+                model->checks->node_overlaps[index] = 1;
                 continue;
             }
             return ei_fail(EI_ERROR_FORMAT,
@@ -195,7 +193,7 @@ static ei_status check_node(const ei_model *model, const ei_program_record *prog
                            o, model->tensors[operands[o]].rows, rows);
         }
     }
-    EI_TRY(check_sharing(model, record, operands));
+    EI_TRY(check_sharing(model, program, index));
 
     const ei_node node = {
         .record = record,

@@ -6,6 +6,7 @@
 
 #include "base/dtype.h"
 #include "base/size.h"
+#include "model/overlap.h"
 #include "ops/op.h"
 
 /// A step costs what its operands squared say: each is looked at, and a concatenation adds up the
@@ -221,6 +222,29 @@ static ei_row_range rows_read(const ei_op *op, const ei_node *node, uint32_t i,
                                   : op->input_rows(node, i, step->row_begin, step->row_end);
 }
 
+/// Of a node with an input that overlaps an output: does this step write where it reads rows `range`
+/// of input i?
+static ei_status check_apart(const ei_node *node, const ei_op *op, uint32_t i, ei_row_range range,
+                             const ei_step_record *step) {
+    const ei_tensor_record *input = ei_node_input(node, i);
+    for (uint32_t o = 0; o < node->record->output_count; o++) {
+        const ei_tensor_record *output = ei_node_output(node, o);
+        if ((op->in_place && ei_tensors_coincide(input, output)) ||
+            !ei_rows_meet(input, range.begin, range.end, output, step->row_begin, step->row_end)) {
+            continue;
+        }
+        return ei_fail(
+            EI_ERROR_FORMAT,
+            "operands %" PRIu32 " and %" PRIu32 " overlap in buffer %" PRIu32 ": rows %" PRIu32
+            " to %" PRIu32 " are read where rows %" PRIu32 " to %" PRIu32 " are written, but %s",
+            i, node->record->input_count + o, output->buffer, range.begin, range.end,
+            step->row_begin, step->row_end,
+            op->in_place ? "working in place needs the same bytes, shape and element size"
+                         : "the operator does not work in place");
+    }
+    return EI_OK;
+}
+
 static ei_status check_step_operands(const ei_model *model, const ei_program_record *program,
                                      uint32_t index, const ei_step_record *step) {
     const uint32_t node_index = program->first_node + step->node;
@@ -266,6 +290,9 @@ static ei_status check_step_operands(const ei_model *model, const ei_program_rec
                            i, range.begin, range.end, rows);
         }
         EI_TRY(ei_contents_read(contents, model, program, tensor, range.begin, range.end));
+        if (model->checks->node_overlaps[node_index]) {
+            EI_TRY(check_apart(&node, op, i, range, step));
+        }
     }
     for (uint32_t o = 0; o < record->output_count; o++) {
         const uint32_t tensor = node.operands[record->input_count + o];

@@ -264,10 +264,12 @@ static ei_status check_rings(const ei_session *session, const void *const *input
     return EI_OK;
 }
 
-/// Moves every view of a graph input or output to `memory`.
+/// Moves every view of a graph input or output to `memory`. The caller has all rows of an input; an output is whole, and a ring
+/// that lies in its buffer meanwhile stays one.
 static void move(const ei_session *session, uint32_t io, const uint8_t *memory) {
-    const int is_own = memory == ei_session_io_memory(session, io);
     const ei_program_record *program = session->program;
+    const int keeps_rings =
+        io >= program->input_count || memory == ei_session_io_memory(session, io);
     const uint32_t buffer = ei_session_io(session, io)->buffer;
     uint32_t at = session->model->bindings[program->first_buffer + buffer].first_view;
     while (at != EI_NO_VIEW) { // at once where no node reads an input
@@ -277,7 +279,7 @@ static void move(const ei_session *session, uint32_t io, const uint8_t *memory) 
             return; // all of them move together
         }
         view->base = base;
-        view->ring_rows = is_own ? view->tensor->ring_rows : view->tensor->rows;
+        view->ring_rows = keeps_rings ? view->tensor->ring_rows : view->tensor->rows;
         at = view->next_view;
     }
 }

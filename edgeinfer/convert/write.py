@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from edgeinfer.budget import align_up
+from edgeinfer.convert.minor_version import minor_version
 from edgeinfer.convert.plan import session_bytes
 from edgeinfer.convert.program import DTYPE_CODES, Operation, Plan, Program, Value
 from edgeinfer.errors import ConversionError
@@ -24,7 +25,6 @@ from edgeinfer.operators import operators
 
 MAGIC = b"EDGEINF\x1a"
 MAJOR = 1
-MINOR = 0
 SECTION_ALIGNMENT = 64
 CONSTANT_ALIGNMENT = 64
 MAX_RANK = 6
@@ -100,6 +100,7 @@ class _Records:
 
 class _Writer:
     def __init__(self) -> None:
+        self.minor = 0
         self.programs = _Records(_PROGRAM)
         self.buffers = _Records(_BUFFER)
         self.tensors = _Records(_TENSOR)
@@ -189,6 +190,7 @@ class _Writer:
                 f"program {program.name!r} has {len(plan.buffers)} buffers; "
                 f"the most is {MAX_BUFFERS}"
             )
+        self.minor = max(self.minor, minor_version(program, plan))
         first_buffer = self.buffers.count
         for buffer in plan.buffers:
             flags = FLAG_INPUT * buffer.is_input | FLAG_OUTPUT * buffer.is_output
@@ -307,7 +309,9 @@ class _Writer:
             body += data
 
         def header(checksum: int) -> bytes:
-            return _HEADER.pack(MAGIC, MAJOR, MINOR, len(contents), start + len(body), checksum, 0)
+            return _HEADER.pack(
+                MAGIC, MAJOR, self.minor, len(contents), start + len(body), checksum, 0
+            )
 
         front = header(zlib.crc32(header(0) + sections)) + sections
         return bytes(front + bytes(start - len(front)) + body)

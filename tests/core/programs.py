@@ -6,7 +6,7 @@ first step to the last, unless a test says otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -42,6 +42,22 @@ def flip(x: Value, y: Value) -> Operation:
     params: dict[str, int | float] = {f"begin_{i}": 0 for i in range(6)}
     params |= {f"stride_{i}": 1 for i in range(6)}
     params |= {"begin_1": x.shape[1] - 1, "stride_1": -1}
+    return Operation("slice", [x], [y], params, f"{y.name} of {x.name}")
+
+
+def pool(x: Value, y: Value, kernel: int, stride: int, pad: int) -> Operation:
+    """y = the largest of `kernel` rows of x, at each place: reads several rows for one."""
+    params: dict[str, int | float] = {"dilation_h": 1, "dilation_w": 1}
+    params |= {"kernel_h": kernel, "kernel_w": 1, "stride_h": stride, "stride_w": 1}
+    params |= {"pad_top": pad, "pad_left": 0, "clamp_min": -128, "clamp_max": 127}
+    return Operation("max_pool2d", [x], [y], params, f"{y.name} of {x.name}")
+
+
+def drop_rows(x: Value, y: Value) -> Operation:
+    """y = the last rows of x: reads rows further on than it writes; does not work in place."""
+    params: dict[str, int | float] = {f"begin_{i}": 0 for i in range(6)}
+    params |= {f"stride_{i}": 1 for i in range(6)}
+    params |= {"begin_1": x.shape[1] - y.shape[1]}
     return Operation("slice", [x], [y], params, f"{y.name} of {x.name}")
 
 
@@ -88,6 +104,17 @@ class Draft:
         other = self.placements[beside]
         rows = value.rows if other.ring_rows == beside.rows else other.ring_rows
         self.placements[value] = Placement(other.buffer, offset, rows)
+        return self
+
+    def overlap(self, places: Mapping[Value, tuple[int, int | None]]) -> Draft:
+        """A new buffer with values at offsets in bytes; rings of so many rows, or whole."""
+        end = max((b.offset + b.bytes for b in self.buffers), default=0)
+        buffer = Buffer(0, 0, 0, -(-end // 64) * 64)
+        for value, (offset, ring_rows) in places.items():
+            rows = value.rows if ring_rows is None else ring_rows
+            self.placements[value] = Placement(len(self.buffers), offset, rows)
+            buffer.bytes = max(buffer.bytes, offset + rows * value.row_bytes)
+        self.buffers.append(buffer)
         return self
 
     def walk(self, *steps: tuple[int, int, int]) -> Draft:

@@ -1,0 +1,240 @@
+#include "model/overlap.h"
+
+#include <inttypes.h>
+
+#include "base/dtype.h"
+#include "base/error.h"
+
+/// Every step compares what it writes with the tensors of the buffer that may still be read. No real
+/// plan comes near this limit on what all steps of a file compare; one made to be slow does.
+#define EI_MAX_COMPARISONS (1ull << 26)
+
+/// Bytes of a buffer.
+typedef struct ei_run {
+    uint64_t begin, end;
+} ei_run;
+
+static uint64_t min_of(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
+}
+
+static uint64_t max_of(uint64_t a, uint64_t b) {
+    return a > b ? a : b;
+}
+
+static int is_ring(const ei_tensor_record *tensor) {
+    return tensor->ring_rows != tensor->rows;
+}
+
+static ei_run run_of(const ei_tensor_record *tensor) {
+    return (ei_run){tensor->offset, tensor->offset + ei_tensor_held_bytes(tensor)};
+}
+
+static int runs_meet(ei_run a, ei_run b) {
+    return a.begin < b.end && b.begin < a.end;
+}
+
+/// The bytes of rows [begin, end): one run, or two where they wrap around.
+static uint32_t runs_of_rows(const ei_tensor_record *tensor, uint32_t begin, uint32_t end,
+                             ei_run runs[2]) {
+    const uint64_t row = tensor->row_bytes;
+    if (end - begin >= tensor->ring_rows) {
+        runs[0] = run_of(tensor);
+        return 1;
+    }
+    const uint64_t first = begin % tensor->ring_rows;
+    const uint64_t last = first + (end - begin);
+    runs[0] = (ei_run){tensor->offset + first * row,
+                       tensor->offset + min_of(last, tensor->ring_rows) * row};
+    if (last <= tensor->ring_rows) {
+        return 1;
+    }
+    runs[1] = (ei_run){tensor->offset, tensor->offset + (last - tensor->ring_rows) * row};
+    return 2;
+}
+
+// --- two tensors
+
+int ei_tensors_meet(const ei_tensor_record *a, const ei_tensor_record *b) {
+    return a->buffer == b->buffer && runs_meet(run_of(a), run_of(b));
+}
+
+int ei_tensors_coincide(const ei_tensor_record *a, const ei_tensor_record *b) {
+    int same = a->buffer == b->buffer && a->offset == b->offset && a->rank == b->rank &&
+               ei_tensor_held_bytes(a) == ei_tensor_held_bytes(b) &&
+               ei_dtype_bytes(a->dtype) == ei_dtype_bytes(b->dtype);
+    for (uint32_t i = 0; i < EI_MAX_RANK; i++) {
+        same = same && a->dims[i] == b->dims[i];
+    }
+    return same;
+}
+
+int ei_tensors_same_rows(const ei_tensor_record *a, const ei_tensor_record *b) {
+    return a->offset == b->offset && a->rows == b->rows && a->ring_rows == b->ring_rows &&
+           a->row_bytes == b->row_bytes;
+}
+
+int ei_rows_meet(const ei_tensor_record *a, uint32_t a_begin, uint32_t a_end,
+                 const ei_tensor_record *b, uint32_t b_begin, uint32_t b_end) {
+    if (a->buffer != b->buffer || a_begin == a_end || b_begin == b_end) {
+        return 0;
+    }
+    ei_run a_runs[2];
+    ei_run b_runs[2];
+    const uint32_t a_count = runs_of_rows(a, a_begin, a_end, a_runs);
+    const uint32_t b_count = runs_of_rows(b, b_begin, b_end, b_runs);
+    for (uint32_t i = 0; i < a_count; i++) {
+        for (uint32_t j = 0; j < b_count; j++) {
+            if (runs_meet(a_runs[i], b_runs[j])) {
+                return 1;
+            }
+        }
+    }
+    return 0;
+}
+
+// --- the walk
+
+static uint32_t rows_written(const ei_contents *contents, const ei_model *model, uint32_t tensor) {
+    return contents->tracks[tensor].written / model->tensors[tensor].row_bytes;
+}
+
+static ei_status count_comparisons(ei_contents *contents, const ei_buffer_track *buffer) {
+    contents->comparisons += buffer->live;
+    return contents->comparisons <= EI_MAX_COMPARISONS
+               ? EI_OK
+               : ei_fail(EI_ERROR_FORMAT,
+                         "steps up to this one compare tensors that overlap %" PRIu64 " times",
+                         contents->comparisons);
+}
+
+/// One more than the newest of the written rows, at least one, that lies in these bytes, which meet
+/// the tensor's; 0 when none does.
+static uint32_t rows_lost(const ei_tensor_record *tensor, uint32_t written, ei_run bytes) {
+    const ei_run held = run_of(tensor);
+    const uint64_t offset = tensor->offset;
+    const uint64_t ring = tensor->ring_rows;
+    const uint64_t first = (max_of(bytes.begin, held.begin) - offset) / tensor->row_bytes;
+    const uint64_t last = (min_of(bytes.end, held.end) - 1 - offset) / tensor->row_bytes;
+    const uint64_t newest = (written - 1) % ring; // the place of row written - 1
+    // Going back from the newest row, the first place in [first, last] that one comes to.
+    const uint64_t back = first <= newest ? newest - min_of(last, newest) : newest + ring - last;
+    return back < written ? (uint32_t)(written - back) : 0;
+}
+
+ei_status ei_overlap_write(ei_contents *contents, const ei_model *model, uint32_t tensor,
+                           uint32_t begin, uint32_t end) {
+    ei_buffer_track *buffer = &contents->buffers[model->tensors[tensor].buffer];
+    uint32_t *live = contents->order + buffer->first;
+    ei_run runs[2];
+    const uint32_t count = runs_of_rows(&model->tensors[tensor], begin, end, runs);
+    EI_TRY(count_comparisons(contents, buffer));
+    for (uint32_t i = 0; i < buffer->live;) {
+        ei_tensor_track *other = &contents->tracks[live[i]];
+        const ei_tensor_record *record = &model->tensors[live[i]];
+        for (uint32_t j = 0; j < count && live[i] != tensor; j++) {
+            const uint32_t lost =
+                runs_meet(run_of(record), runs[j])
+                    ? rows_lost(record, rows_written(contents, model, live[i]), runs[j])
+                    : 0;
+            if (lost > other->lost) {
+                other->lost = lost;
+                other->lost_to = tensor;
+            }
+        }
+        if (other->lost == record->rows) {
+            live[i] = live[--buffer->live];
+        } else {
+            i++;
+        }
+    }
+    if (begin == 0) {
+        live[buffer->live++] = tensor;
+    }
+    return EI_OK;
+}
+
+ei_status ei_overlap_read(const ei_contents *contents, const ei_model *model, uint32_t tensor,
+                          uint32_t begin, uint32_t end) {
+    const ei_tensor_record *record = &model->tensors[tensor];
+    const ei_tensor_track *track = &contents->tracks[tensor];
+    const uint32_t written = rows_written(contents, model, tensor);
+    if (written < end) {
+        return ei_fail(EI_ERROR_FORMAT,
+                       "rows %" PRIu32 " to %" PRIu32 " are read, only %" PRIu32 " are written",
+                       begin, end, written);
+    }
+    if (begin < track->lost) {
+        return ei_fail(EI_ERROR_FORMAT,
+                       "row %" PRIu32 " is read after tensor %" PRIu32
+                       " was written over row %" PRIu32,
+                       begin, track->lost_to, track->lost - 1);
+    }
+    if (written - begin > record->ring_rows) {
+        return ei_fail(EI_ERROR_FORMAT,
+                       "row %" PRIu32 " has left the ring of %" PRIu32 " rows: %" PRIu32
+                       " are written",
+                       begin, record->ring_rows, written);
+    }
+    return EI_OK;
+}
+
+/// How far, from byte `at` on, an intact tensor fills the buffer; `at` where none does.
+static uint64_t filled_from(const ei_contents *contents, const ei_model *model,
+                            const ei_buffer_track *buffer, uint64_t at) {
+    for (uint32_t i = 0; i < buffer->live; i++) {
+        const uint32_t tensor = contents->order[buffer->first + i];
+        const ei_tensor_record *record = &model->tensors[tensor];
+        const ei_tensor_track *track = &contents->tracks[tensor];
+        const uint64_t intact = record->offset + (uint64_t)track->lost * record->row_bytes;
+        const uint64_t end = record->offset + track->written;
+        if (!is_ring(record) && intact <= at && at < end) {
+            return end;
+        }
+    }
+    return at;
+}
+
+static int ring_is_shown(const ei_contents *contents, const ei_model *model,
+                         const ei_buffer_track *buffer, const ei_tensor_record *view,
+                         uint32_t begin, uint32_t end) {
+    for (uint32_t i = 0; i < buffer->live; i++) {
+        const uint32_t tensor = contents->order[buffer->first + i];
+        const uint32_t written = rows_written(contents, model, tensor);
+        if (ei_tensors_same_rows(&model->tensors[tensor], view) && written >= end &&
+            contents->tracks[tensor].lost <= begin && written - begin <= view->ring_rows) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+ei_status ei_overlap_read_view(ei_contents *contents, const ei_model *model, uint32_t tensor,
+                               uint32_t begin, uint32_t end) {
+    const ei_tensor_record *view = &model->tensors[tensor];
+    const ei_buffer_track *buffer = &contents->buffers[view->buffer];
+    if (is_ring(view)) {
+        EI_TRY(count_comparisons(contents, buffer));
+        return ring_is_shown(contents, model, buffer, view, begin, end)
+                   ? EI_OK
+                   : ei_fail(EI_ERROR_FORMAT,
+                             "rows %" PRIu32 " to %" PRIu32
+                             " are read, but no ring of the same rows holds them",
+                             begin, end);
+    }
+    const uint64_t stop = view->offset + (uint64_t)end * view->row_bytes;
+    uint64_t at = view->offset + (uint64_t)begin * view->row_bytes;
+    while (at < stop) {
+        EI_TRY(count_comparisons(contents, buffer));
+        const uint64_t filled = filled_from(contents, model, buffer, at);
+        if (filled == at) {
+            return ei_fail(EI_ERROR_FORMAT,
+                           "rows %" PRIu32 " to %" PRIu32
+                           " are read, but no tensor that is written and not overwritten holds "
+                           "byte %" PRIu64 " of it",
+                           begin, end, at - view->offset);
+        }
+        at = filled;
+    }
+    return EI_OK;
+}
