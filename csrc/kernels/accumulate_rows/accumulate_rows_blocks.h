@@ -18,27 +18,33 @@
 #define EI_ACCUMULATE_BLOCK(name, block, type, short_type, short_pixels)                           \
     static void name(const type *x, size_t width, size_t channels, const uint32_t *before,         \
                      uint32_t *y) {                                                                \
-        uint32_t sums[block];                                                                      \
-        for (size_t i = 0; i < (block); i++) {                                                     \
-            sums[i] = before == NULL ? 0 : before[i];                                              \
-        }                                                                                          \
         for (size_t first = 0; first < width; first += (short_pixels)) {                           \
             const size_t left = width - first;                                                     \
             const size_t pixels = left < (short_pixels) ? left : (short_pixels);                   \
-            short_type shorts[block] = {0};                                                        \
-            for (size_t n = 0; n < pixels; n++, x += channels) {                                   \
+            short_type shorts[block];                                                              \
+            EI_SIDE_BY_SIDE                                                                        \
+            for (size_t i = 0; i < (block); i++) {                                                 \
+                shorts[i] = x[i];                                                                  \
+            }                                                                                      \
+            x += channels;                                                                         \
+            for (size_t n = 1; n < pixels; n++, x += channels) {                                   \
                 EI_SIDE_BY_SIDE                                                                    \
                 for (size_t i = 0; i < (block); i++) {                                             \
                     shorts[i] = (short_type)(shorts[i] + x[i]);                                    \
                 }                                                                                  \
             }                                                                                      \
-            EI_SIDE_BY_SIDE                                                                        \
-            for (size_t i = 0; i < (block); i++) {                                                 \
-                sums[i] += (uint32_t)shorts[i];                                                    \
+            if (before == NULL) {                                                                  \
+                EI_SIDE_BY_SIDE                                                                    \
+                for (size_t i = 0; i < (block); i++) {                                             \
+                    y[i] = (uint32_t)shorts[i];                                                    \
+                }                                                                                  \
+            } else {                                                                               \
+                EI_SIDE_BY_SIDE                                                                    \
+                for (size_t i = 0; i < (block); i++) {                                             \
+                    y[i] = before[i] + (uint32_t)shorts[i];                                        \
+                }                                                                                  \
             }                                                                                      \
-        }                                                                                          \
-        for (size_t i = 0; i < (block); i++) {                                                     \
-            y[i] = sums[i];                                                                        \
+            before = y;                                                                            \
         }                                                                                          \
     }
 
