@@ -222,24 +222,57 @@ def mutants(seeds: Sequence[bytes], seed: int) -> Iterator[bytes]:
 # --- the target ---------------------------------------------------------------------------------
 
 
+# Float to integer out of range is undefined too, but no part of "undefined".
+SANITIZERS = "address,undefined,float-cast-overflow"
+
+
+def find_compiler() -> str:
+    """CC where that is set; else the newest clang that can link its sanitizers; else cc.
+
+    Clang's UBSan checks more than GCC's: calls through pointers of another type, offsets of null.
+    """
+    if named := os.environ.get("CC"):
+        return named
+    clangs = {
+        int(path.name.removeprefix("clang-")): str(path)
+        for folder in map(Path, os.environ.get("PATH", "").split(os.pathsep))
+        for path in folder.glob("clang-[0-9]*")
+        if path.name.removeprefix("clang-").isdigit()
+    }
+    found = [clangs[version] for version in sorted(clangs, reverse=True)]
+    return next(filter(_has_sanitizers, [*found, "clang"]), "cc")
+
+
+def _has_sanitizers(compiler: str) -> bool:
+    """Whether a program can be linked; the sanitizers' runtime is a package of its own."""
+    if shutil.which(compiler) is None:
+        return False
+    with tempfile.TemporaryDirectory() as folder:
+        words = [compiler, f"-fsanitize={SANITIZERS}", "-x", "c", "-", "-o", f"{folder}/probe"]
+        done = subprocess.run(
+            words, input="int main(void) { return 0; }", capture_output=True, text=True, check=False
+        )
+    return done.returncode == 0
+
+
 def build_harness() -> Path:
     """Build core and harness with sanitizers; quick when nothing changed."""
-    core = BUILD / "core"
+    compiler = find_compiler()
+    core = BUILD / f"core-{Path(compiler).name}"
     cmake = shutil.which("cmake") or "cmake"
-    # Float to integer out of range is undefined too, but no part of "undefined".
-    sanitizers = "address;undefined;float-cast-overflow"
     configure = [cmake, "-S", str(ROOT), "-B", str(core), "-DCMAKE_BUILD_TYPE=Release"]
-    configure += [f"-DEI_SANITIZE={sanitizers}", "-DEI_BUILD_STATIC=ON"]
+    configure += [f"-DEI_SANITIZE={SANITIZERS.replace(',', ';')}", "-DEI_BUILD_STATIC=ON"]
     if shutil.which("ninja"):
         configure += ["-G", "Ninja"]
+    chosen = {**os.environ, "CC": compiler}  # read in an empty folder only, kept ever after
     for command in (configure, [cmake, "--build", str(core), "--target", "edgeinfer_static"]):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, env=chosen, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
     binary = BUILD / "harness"
     new = binary.with_name(f"harness.{os.getpid()}")
-    command = [os.environ.get("CC") or "cc", "-std=gnu11", "-O1", "-g", "-fno-omit-frame-pointer"]
-    command += [f"-fsanitize={sanitizers.replace(';', ',')}", "-fno-sanitize-recover=all"]
+    command = [compiler, "-std=gnu11", "-O1", "-g", "-fno-omit-frame-pointer"]
+    command += [f"-fsanitize={SANITIZERS}", "-fno-sanitize-recover=all"]
     command += [f"-I{ROOT / 'csrc' / 'include'}", str(ROOT / "tools" / "fuzz_harness.c")]
     command += [str(core / "libedgeinfer.a"), "-o", str(new), "-lm", "-lpthread"]
     subprocess.run(command, check=True)
@@ -450,7 +483,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     statuses, found = fuzz(binary, stream, count, args.minutes)
     seconds = time.monotonic() - start
     total = statuses.total() + found
-    print(f"{total:,} mutants in {seconds:.0f} s, {found} findings")
+    compiler = Path(find_compiler()).name
+    print(f"{total:,} mutants in {seconds:.0f} s, {found} findings, compiled with {compiler}")
     for status, times in sorted(statuses.items()):
         print(f"  {STATUS_NAMES[status]:<12} {times:8,}")
     if not args.replay and total >= _ENOUGH_TO_JUDGE and statuses[0] < _MIN_RAN_SHARE * total:

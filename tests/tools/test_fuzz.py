@@ -90,3 +90,26 @@ def test_fuzzing_that_hardly_runs_anything_fails(
     monkeypatch.setattr(fuzz, "mutants", lambda seeds, seed: itertools.repeat(seeds[0][:-1]))
     assert fuzz.main(["--mutants", "600", "--seeds", str(tmp_path)]) == 1
     assert "only 0 mutants ran" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("clangs", "expected"),
+    [
+        ({}, "cc"),
+        ({"clang-9": 0, "clang-19": 0, "clang-format-20": 0}, "clang-19"),
+        ({"clang-9": 0, "clang-19": 1}, "clang-9"),  # 19 lacks the sanitizers' runtime
+        ({"clang": 0}, "clang"),
+        ({"clang": 1, "clang-19": 1}, "cc"),
+    ],
+)
+def test_the_newest_clang_with_sanitizers_compiles(
+    clangs: dict[str, int], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, code in clangs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\nexit {code}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert Path(fuzz.find_compiler()).name == expected
+    monkeypatch.setenv("CC", "some-cc")
+    assert fuzz.find_compiler() == "some-cc"
