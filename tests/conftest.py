@@ -18,8 +18,9 @@ ROOT = Path(__file__).resolve().parent.parent
 # `--hypothesis-profile=explore` looks for new ones.
 settings.register_profile("ci", derandomize=True, deadline=None, database=None)
 settings.register_profile("explore", deadline=None, max_examples=2000)
-# Every operator a few times, where a CPU is emulated: tools/arm_test.py.
-settings.register_profile("quick", derandomize=True, deadline=None, database=None, max_examples=3)
+# Every operator a few times (tests/kernels/draw.py: three times as many), where a CPU is emulated:
+# tools/arm_test.py.
+settings.register_profile("quick", derandomize=True, deadline=None, database=None, max_examples=1)
 settings.load_profile("ci")
 
 
