@@ -131,8 +131,12 @@ class Step:
 
 @dataclass(eq=False)
 class Plan:
-    """The memory plan of one program."""
+    """The memory plan of one program.
 
+    cost_ns is what a run takes by the costs that it was planned with, 0 where nobody asked.
+    """
+
+    program: Program
     operations: list[Operation]  # what is left to run, in order, after views are resolved
     buffers: list[Buffer]
     placements: dict[Value, Placement]
@@ -140,4 +144,5 @@ class Plan:
     arena_bytes: int
     peak_step: int
     state_bytes: int = 0
+    cost_ns: float = 0.0
     metadata: dict[str, Any] = field(default_factory=dict)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import collections
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,12 +14,14 @@ from hypothesis import strategies as st
 
 import edgeinfer
 from edgeinfer.convert import convert
-from edgeinfer.convert.plan import bands, plan_program
+from edgeinfer.convert.plan import plan_curve, plan_program, session_bytes
 from edgeinfer.convert.plan.lifetimes import live_bytes
 from edgeinfer.convert.plan.rows import rows_read
+from edgeinfer.convert.plan.step_cost import StepCosts
 from edgeinfer.convert.plan.verify import PlanError, verify_plan
 from edgeinfer.convert.program import Operation, Plan, Program, Step, Value
 from edgeinfer.convert.write import write_model
+from edgeinfer.errors import BudgetError, InputError
 from tests.convert.random_programs import (
     add,
     evaluate,
@@ -30,12 +33,8 @@ from tests.convert.random_programs import (
 from tests.requirements import require_module
 
 
-@pytest.fixture
-def tiny_cache(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A cache that images of a few rows do not fit."""
-    monkeypatch.setattr(bands, "CACHE_BYTES", 700)
-    monkeypatch.setattr(bands, "STEP_BYTES", 1)
-    yield
+TINY_CACHE = StepCosts(cache_bytes=700, step_ns=0.1)
+"""A cache that images of a few rows do not fit."""
 
 
 def image(name: str, height: int, width: int = 8, channels: int = 16, images: int = 1) -> Value:
@@ -71,20 +70,29 @@ def run_on_device(program: Program, plan: Plan, inputs: list[np.ndarray]) -> lis
     return list(results.values()) if isinstance(results, dict) else [results]
 
 
-@pytest.mark.usefixtures("tiny_cache")
+def assert_runs_right(program: Program, plan: Plan) -> None:
+    inputs = random_inputs(program)
+    found = run_on_device(plan.program, plan, inputs)
+    for result, expected in zip(found, evaluate(program, inputs), strict=True):
+        np.testing.assert_array_equal(result, expected)
+
+
 def test_a_chain_runs_by_bands_and_its_tensors_become_rings() -> None:
     program, (a, b, _) = chain()
-    plan = plan_program(program)
+    plan = plan_program(program, costs=TINY_CACHE)
     # A row of y reads three of b, of which all but the first make two anew.
     assert rings(plan) == {"a": 2, "b": 3}
     assert plan.steps[:3] == [Step(0, 0, 2), Step(1, 0, 2), Step(2, 0, 1)]
     held = sum(plan.placements[v].ring_rows * v.row_bytes for v in (a, b))
-    assert held <= bands.CACHE_BYTES
-    inputs = random_inputs(program)
-    for found, expected in zip(
-        run_on_device(program, plan, inputs), evaluate(program, inputs), strict=True
-    ):
-        np.testing.assert_array_equal(found, expected)
+    assert held <= TINY_CACHE.cache_bytes
+    assert_runs_right(program, plan)
+
+
+def test_the_smallest_plan_holds_the_rows_of_each_window() -> None:
+    program, _ = chain()
+    plan = plan_program(program, optimize="ram")
+    assert rings(plan) == {"a": 1, "b": 3}
+    assert_runs_right(program, plan)
 
 
 def test_what_fits_the_cache_runs_whole() -> None:
@@ -94,21 +102,79 @@ def test_what_fits_the_cache_runs_whole() -> None:
     assert plan.steps == [Step(i, 0, op.output.rows) for i, op in enumerate(plan.operations)]
 
 
-@pytest.mark.usefixtures("tiny_cache")
-def test_a_tensor_with_two_readers_stays_whole() -> None:
+def test_what_an_operation_reads_whole_stays_whole() -> None:
     program, (a, *_) = chain()
     again = image("again", 12)
-    program.operations.append(transpose(a, again, (0, 1, 2, 3)))
+    program.operations.append(transpose(a, again, (0, 2, 1, 3)))
     program.outputs.append(again)
-    assert "a" not in rings(plan_program(program))
+    assert "a" not in rings(plan_program(program, optimize="ram"))
 
 
-@pytest.mark.usefixtures("tiny_cache")
-def test_rings_save_their_share_of_the_arena(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_skip_connection_waits_in_a_ring() -> None:
+    """x -> a; a -> b (3x3) -> c (3x3); y = a + c: b and c look two rows ahead of the sum."""
+    x = image("x", 32)
+    a = pooled(x, "a", 1, 1, 0)
+    b = pooled(a.output, "b", 3, 1, 1)
+    c = pooled(b.output, "c", 3, 1, 1)
+    total = add(a.output, c.output, image("total", 32))
+    y = pooled(total.output, "y", 3, 2, 1)
+    operations = [a, b, c, total, y]
+    program = Program("main", [x], [y.output], operations)
+    plan = plan_program(program, optimize="ram")
+    assert rings(plan) == {"a": 3, "b": 3, "c": 3, "total": 3}
+    assert plan.placements[c.output] == plan.placements[total.output], "written in place"
+    assert_runs_right(program, plan)
+
+
+def test_a_branch_that_shrinks_runs_when_others_have_read() -> None:
+    """The 1x1 at stride 2 makes one row of two: it need not keep them waiting."""
+    x = image("x", 32)
+    a = pooled(x, "a", 1, 1, 0)
+    b = pooled(a.output, "b", 3, 2, 1)
+    c = pooled(b.output, "c", 3, 1, 1)
+    shortcut = pooled(a.output, "shortcut", 1, 2, 0)
+    y = add(c.output, shortcut.output, image("y", 16, 4))
+    program = Program("main", [x], [y.output], [a, b, c, shortcut, y])
+    plan = plan_program(program, optimize="ram")
+    found = rings(plan)
+    assert found["a"] == 3 and found["shortcut"] == 2
+    assert_runs_right(program, plan)
+
+
+def test_costs_decide_how_tall_bands_are() -> None:
     program, _ = chain()
-    by_bands = plan_program(program).arena_bytes
-    monkeypatch.setattr(bands, "CACHE_BYTES", 1 << 20)
-    assert by_bands < plan_program(program).arena_bytes
+    plans = plan_curve(program)
+    assert len(plans) > 2
+    assert [plan.cost_ns for plan in plans] == sorted(plan.cost_ns for plan in plans)
+    assert all(a.arena_bytes > b.arena_bytes for a, b in itertools.pairwise(plans))
+    assert len(plans[0].steps) == 3 and len(plans[-1].steps) > 20
+    for plan in plans:
+        assert_runs_right(program, plan)
+
+
+def test_a_budget_gets_the_fastest_plan_that_fits() -> None:
+    program, _ = chain()
+    plans = plan_curve(program)
+    for plan in plans:
+        budget = session_bytes(program, plan)
+        assert plan_program(program, ram_budget=budget).cost_ns <= plan.cost_ns
+        if plan is not plans[0]:
+            assert plan_program(program, ram_budget=budget).cost_ns > plans[0].cost_ns
+    with pytest.raises(BudgetError, match=r"64 too few; memory peaks in step \d+, node 'make "):
+        plan_program(program, ram_budget=session_bytes(program, plans[-1]) - 64)
+
+
+def test_balanced_is_the_smallest_that_is_not_much_slower() -> None:
+    program, _ = chain()
+    costs = StepCosts(step_ns=10)
+    plans = plan_curve(program, costs=costs)
+    limit = plans[0].cost_ns * 1.25
+    expected = [plan for plan in plans if plan.cost_ns <= limit][-1]
+    assert plans[0].arena_bytes > expected.arena_bytes > plans[-1].arena_bytes
+    found = plan_program(program, optimize="balanced", costs=costs)
+    assert found.arena_bytes == expected.arena_bytes and found.steps == expected.steps
+    with pytest.raises(InputError, match="optimize is 'small', must be one of latency, balanced"):
+        plan_program(program, optimize="small")
 
 
 @st.composite
@@ -143,32 +209,44 @@ def _random_operation(draw: st.DrawFn, x: Value, values: list[Value], name: str)
 
 @given(image_programs(), st.integers(1, 400))
 def test_bands_change_no_result(program: Program, cache_bytes: int) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bands, "CACHE_BYTES", cache_bytes)
-        patch.setattr(bands, "STEP_BYTES", 1)
-        plan = plan_program(program)
-        assert _peak(plan) <= _peak_of_whole_steps(program, patch)
-    inputs = random_inputs(program)
-    for found, expected in zip(
-        run_on_device(program, plan, inputs), evaluate(program, inputs), strict=True
-    ):
-        np.testing.assert_array_equal(found, expected)
+    plan = plan_program(program, costs=StepCosts(cache_bytes=cache_bytes, step_ns=0.1))
+    assert_runs_right(program, plan)
 
 
-def _peak(plan: Plan) -> int:
-    return max(live_bytes(plan.buffers, aligned=True))
+@given(image_programs())
+def test_the_smallest_plan_changes_no_result(program: Program) -> None:
+    plan = plan_program(program, optimize="ram")
+    whole = max(live_bytes(plan_program(program).buffers, aligned=True))
+    assert max(live_bytes(plan.buffers, aligned=True)) <= whole
+    assert_runs_right(program, plan)
 
 
-def _peak_of_whole_steps(program: Program, patch: pytest.MonkeyPatch) -> int:
-    patch.setattr(bands, "CACHE_BYTES", 1 << 30)
-    return _peak(plan_program(program))
+@given(image_programs())
+def test_every_plan_of_the_curve_gives_the_same_result(program: Program) -> None:
+    for plan in plan_curve(program):
+        assert_runs_right(program, plan)
 
 
-@pytest.mark.usefixtures("tiny_cache")
+@given(image_programs(), st.data())
+def test_rings_are_no_larger_than_they_must_be(program: Program, data: st.DataObject) -> None:
+    plan = plan_program(program, optimize="ram")
+    shared = collections.Counter(place.buffer for place in plan.placements.values())
+    small = [
+        (value, place)
+        for value, place in plan.placements.items()
+        if 1 < place.ring_rows < value.rows and shared[place.buffer] == 1
+    ]
+    if small:
+        value, place = data.draw(st.sampled_from(small))
+        plan.placements[value] = replace(place, ring_rows=place.ring_rows - 1)
+        with pytest.raises(PlanError):
+            verify_plan(plan.program, plan)
+
+
 @pytest.mark.parametrize("name", ["a", "b"])
 def test_a_ring_with_a_row_too_few_is_found(name: str) -> None:
     program, values = chain()
-    plan = plan_program(program)
+    plan = plan_program(program, costs=TINY_CACHE)
     (ring,) = (v for v in values if v.name == name)
     place = plan.placements[ring]
     plan.placements[ring] = replace(place, ring_rows=place.ring_rows - 1)
@@ -178,10 +256,9 @@ def test_a_ring_with_a_row_too_few_is_found(name: str) -> None:
         edgeinfer.load(write_model([(program, plan)], {}))
 
 
-@pytest.mark.usefixtures("tiny_cache")
 def test_a_band_that_comes_before_its_rows_is_found() -> None:
     program, _ = chain()
-    plan = plan_program(program)
+    plan = plan_program(program, costs=TINY_CACHE)
     order = [plan.operations[step.operation].name for step in plan.steps]
     assert order[:6] == ["make a", "make b", "make y"] * 2
     for index in (0, 1, 3, 4):

@@ -128,7 +128,13 @@ class Draft:
             buffer.last_step = len(self.steps) - 1
         end = max(b.offset + b.bytes for b in self.buffers)
         plan = Plan(
-            self.program.operations, self.buffers, self.placements, self.steps, end, peak_step=0
+            self.program,
+            self.program.operations,
+            self.buffers,
+            self.placements,
+            self.steps,
+            end,
+            peak_step=0,
         )
         return self.program, plan
 

@@ -114,7 +114,7 @@ def plan_whole(operation: Operation) -> tuple[Program, Plan]:
         buffers.append(Buffer(value.nbytes, 0, 0, offset, not is_output, is_output))
         offset += -(-value.nbytes // 64) * 64
     steps = [Step(0, 0, operation.output.rows)]
-    return program, Plan([operation], buffers, placements, steps, offset, 0)
+    return program, Plan(program, [operation], buffers, placements, steps, offset, 0)
 
 
 def run_in_place(operation: Operation, inputs: list[np.ndarray], over: int) -> np.ndarray:
@@ -138,7 +138,7 @@ def run_in_place(operation: Operation, inputs: list[np.ndarray], over: int) -> n
         offset += -(-value.nbytes // 64) * 64
     placements[output] = placements[activations[over]]
     program = Program("main", sources, [result], operations)
-    plan = Plan(operations, buffers, placements, steps, offset, 0)
+    plan = Plan(program, operations, buffers, placements, steps, offset, 0)
     given = {source.name: data for source, data in zip(sources, inputs, strict=True)}
     return _run_on_every_tier(program, plan, given)[result.name]
 
@@ -309,7 +309,7 @@ class _Stream:
             place(value, value.rows, is_output=True)
 
         program = Program("main", [*self.sources, *self.guards], results, self.operations)
-        return program, Plan(self.operations, buffers, placements, steps, offset, 0)
+        return program, Plan(program, self.operations, buffers, placements, steps, offset, 0)
 
     @staticmethod
     def _longest(steps: list[Step], operation: int) -> int:

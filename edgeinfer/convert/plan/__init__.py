@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from edgeinfer.convert.plan.planner import plan_program, session_bytes
+from edgeinfer.convert.plan.planner import OPTIMIZE, plan_curve, plan_program, session_bytes
 
-__all__ = ["plan_program", "session_bytes"]
+__all__ = ["OPTIMIZE", "plan_curve", "plan_program", "session_bytes"]

@@ -1,45 +1,44 @@
-"""Neighbouring operations take turns of a few rows, so that what lies between stays in cache.
+"""Neighbouring operations take turns of a few rows, and what lies between them becomes a ring.
 
-A tensor that is written whole and then read whole passes through memory twice when it is larger
-than the cache, and takes its whole size of the arena. Where one operation alone reads it, and reads
-a band of its rows for a band of output rows, producer and consumer can take turns instead: the
-tensor becomes a *ring* that holds the rows that are still needed, and nothing is computed twice.
+A tensor that is written whole and then read whole takes its whole size of the arena, and passes
+through memory twice when it is larger than the cache. Where operations read bands of its rows for
+bands of theirs, producer and consumers can take turns instead: the tensor becomes a *ring* that
+holds the rows that are still needed, and nothing is computed twice.
 
-Algorithm. In the order of operations, maximal chains are found in which each operation reads the
-one before by rows and nobody else does. A chain is cut into groups by dynamic programming. A group
-of one operation runs whole. A group of several runs by bands of its last operation's rows: for each
-band the operations before it, the first one first, compute the rows that are needed and not there
-yet; the band is the tallest for which the rings of the group fit into `CACHE_BYTES` together. The
-cheapest cut wins, by two costs in bytes:
+Algorithm. A group is an unbroken run of the order of operations. Its last operation asks for its
+rows, a band at a time; an operation that is asked first asks those before it for the rows that it
+reads, then computes bands of its own until it has what was asked for. So a row is made when
+somebody needs it and not before. While this is simulated, every storage keeps count of its newest
+row and of the oldest that somebody in the group is still to read: the most that lie between is the
+size of its ring. Operations of the group that nobody asked for run after its last, whole.
 
-- a tensor between two groups that is larger than `CACHE_BYTES`: its size;
-- a step: `STEP_BYTES`, what could be moved in the time that a step takes to set up.
+The height of bands is the same share of every operation's rows: one of so many bands.
 
-Results that share bytes with others, graph inputs and outputs are never rings.
+A storage becomes a ring when everything that touches it is in the group; its values then all have
+the same rows. A graph output never does. A graph input does where the caller may feed it by rows:
+then a row is fed when the first operation needs it.
 
-Not guaranteed: that these costs are those of a particular device. They are meant for any: cores
-with 512 KiB of second-level cache and more, where weights and other tensors want room too.
+What an operation asks for does not depend on where the group begins. So one simulation for each
+last operation tells the rings of all groups that end there.
+
+Not guaranteed: the lowest memory. All operations of a group have the same number of bands, and one
+that several others read is run when the first of them asks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
 
 from edgeinfer.convert.plan.lifetimes import activations
-from edgeinfer.convert.plan.rows import WHOLE, reads_by_rows, rows_read
+from edgeinfer.convert.plan.rows import WHOLE, rows_read
 from edgeinfer.convert.plan.views import Layout, Storage
-from edgeinfer.convert.program import Operation, Step
-
-CACHE_BYTES = 256 * 1024
-STEP_BYTES = 32 * 1024
-_LONGEST = 16  # operations in a group
+from edgeinfer.convert.program import Operation, Step, Value
 
 
 @dataclass(frozen=True)
 class Bands:
-    """Steps of all operations, and how many rows the rings hold."""
+    """Steps of operations, and how many rows the rings hold."""
 
     steps: list[Step]
     ring_rows: dict[Storage, int] = field(default_factory=dict)
@@ -50,133 +49,250 @@ def whole_steps(operations: Sequence[Operation]) -> Bands:
     return Bands([Step(i, 0, op.outputs[0].rows) for i, op in enumerate(operations)])
 
 
-def band_steps(layout: Layout, operations: Sequence[Operation]) -> Bands:
-    """Steps by bands where that keeps tensors in cache; every operation whole elsewhere."""
-    found = Bands([])
-    begin = 0
-    links = _links(layout, operations)
-    while begin < len(operations):
-        end = begin + 1
-        while end < len(operations) and links[end - 1]:
-            end += 1
-        for first, last in _cut(layout, operations, begin, end):
-            group = _group(layout, operations, first, last)
-            assert group is not None
-            found.steps.extend(group.steps)
-            found.ring_rows.update(group.ring_rows)
-        begin = end
-    return found
+@dataclass(frozen=True)
+class Read:
+    """An activation that an operation reads.
+
+    first, past : of each output row, the first row that it needs and one past the last.
+    makers : operations that must have run before, as many rows of them as are needed; or all rows
+        of them, where the value is a view of what they make.
+    """
+
+    storage: int
+    front: int  # which of the storage's readers this is
+    first: Sequence[int]
+    past: Sequence[int]
+    makers: tuple[int, ...]
+    is_view: bool
+    rows: int
 
 
-def _links(layout: Layout, operations: Sequence[Operation]) -> list[bool]:
-    """Whether what lies between each operation and the next may be a ring."""
-    readers: dict[Storage, list[int]] = {}
-    for index, operation in enumerate(operations):
+class Flow:
+    """Which operations write and read which storages, in one order. Storages are numbered.
+
+    Attributes
+    ----------
+    rows : of the first output of each operation.
+    touched : first and last operation that touches each storage; -1 for a graph input that is there
+        from the start, the number of operations for a graph output.
+    """
+
+    def __init__(
+        self, layout: Layout, operations: Sequence[Operation], *, feed_inputs: bool = False
+    ) -> None:
+        self.operations = operations
+        self.rows = [operation.outputs[0].rows for operation in operations]
+        self.storages: list[Storage] = []
+        number: dict[Storage, int] = {}
+        for operation in operations:
+            for value in activations([*operation.inputs, *operation.outputs]):
+                if number.setdefault(layout.storage_of[value], len(number)) == len(self.storages):
+                    self.storages.append(layout.storage_of[value])
+        self._number = {v: number[s] for v, s in layout.storage_of.items() if s in number}
+        self._feed_inputs = feed_inputs
+        self._producers = {v: i for i, op in enumerate(operations) for v in op.outputs}
+        self.writes = [
+            tuple(dict.fromkeys(self._number[value] for value in operation.outputs))
+            for operation in operations
+        ]
+        self.readers = [0] * len(self.storages)
+        self.reads = [self._reads_of(index) for index in range(len(operations))]
+        self.touched = self._find_touched()
+        self._rings = [self._can_be_ring(storage) for storage in self.storages]
+        self.eager = self._find_eager()
+
+    def _reads_of(self, index: int) -> list[Read]:
+        operation = self.operations[index]
+        found = []
         for value in activations(operation.inputs):
-            readers.setdefault(layout.storage_of[value], []).append(index)
-    links = []
-    for index, operation in enumerate(operations):
-        storage = layout.storage_of[operation.outputs[0]]
-        links.append(
-            len(operation.outputs) == 1
-            and operation.operator not in WHOLE
-            and storage.pinned is None
-            and len(storage.offsets) == 1
-            and readers.get(storage) == [index + 1]
-            and reads_by_rows(operations[index + 1], operation.output)
-        )
-    return links
-
-
-def _cut(
-    layout: Layout, operations: Sequence[Operation], begin: int, end: int
-) -> list[tuple[int, int]]:
-    """The cheapest cut of a chain into groups."""
-    best: dict[int, tuple[int, list[tuple[int, int]]]] = {begin: (0, [])}
-    for last in range(begin + 1, end + 1):
-        output = operations[last - 1].outputs[0]
-        stored = output.nbytes if output.nbytes > CACHE_BYTES and last < end else 0
-        choices = []
-        for first in range(max(begin, last - _LONGEST), last):
-            between = [operation.outputs[0].nbytes for operation in operations[first : last - 1]]
-            if between and max(between) <= CACHE_BYTES:
-                continue  # it is in cache as it is
-            group = _group(layout, operations, first, last)
-            if group is not None:
-                cost, cuts = best[first]
-                cost += stored + sum(_step_cost(operations[s.operation]) for s in group.steps)
-                choices.append((cost, [*cuts, (first, last)]))
-        best[last] = min(choices, key=lambda choice: choice[0])
-    return best[end][1]
-
-
-def _step_cost(operation: Operation) -> int:
-    constants = (value for value in operation.inputs if value is not None)
-    return STEP_BYTES + sum(value.nbytes for value in constants if value.data is not None)
-
-
-def _group(layout: Layout, operations: Sequence[Operation], first: int, last: int) -> Bands | None:
-    """A group's steps with the tallest bands whose rings fit; None when not even the lowest do."""
-    rows = operations[last - 1].outputs[0].rows
-    if last - first == 1:
-        return Bands([Step(first, 0, rows)])
-    target = layout.storage_of[operations[last - 1].outputs[0]]
-    for index in range(first, last):
-        operation = operations[index]
-        touched = activations(operation.inputs)
-        if any(layout.storage_of[value] is target for value in touched):
-            return None  # rows would be written that are still to be read
-
-    @cache
-    def with_bands(height: int) -> tuple[Bands, int]:
-        made = _run_by_bands(layout, operations, first, last, height)
-        rings = zip(operations[first : last - 1], made.ring_rows.values(), strict=True)
-        held = sum(ring_rows * operation.output.row_bytes for operation, ring_rows in rings)
-        return made, held
-
-    low, high = 0, rows
-    while low < high:
-        middle = (low + high + 1) // 2
-        if with_bands(middle)[1] <= CACHE_BYTES:
-            low = middle
-        else:
-            high = middle - 1
-    if low == 0:
-        return None
-    count = -(-rows // low)
-    return with_bands(-(-rows // count))[0]  # as many bands, of equal height
-
-
-def _run_by_bands(
-    layout: Layout, operations: Sequence[Operation], first: int, last: int, height: int
-) -> Bands:
-    """Steps of a group whose last operation runs `height` rows at a time, and the rings' rows."""
-    rows = [operations[index].outputs[0].rows for index in range(first, last)]
-    done = [0] * (last - first)
-    held = [0] * (last - first - 1)
-    steps: list[Step] = []
-    while done[-1] < rows[-1]:
-        wanted = [0] * (last - first)
-        wanted[-1] = min(done[-1] + height, rows[-1])
-        oldest = [0] * (last - first)
-        for at in reversed(range(1, last - first)):
-            value = operations[first + at - 1].output
-            if wanted[at] > done[at]:
-                oldest[at - 1], wanted[at - 1] = rows_read(
-                    operations[first + at], value, done[at], wanted[at]
+            ranges = [rows_read(operation, value, r, r + 1) for r in range(self.rows[index])]
+            storage = self._number[value]
+            producer = self._producers.get(value)
+            found.append(
+                Read(
+                    storage=storage,
+                    front=self.readers[storage],
+                    first=[first for first, _ in ranges],
+                    past=[past for _, past in ranges],
+                    makers=self._writers(index, value) if producer is None else (producer,),
+                    is_view=producer is None,
+                    rows=value.rows,
                 )
-            else:
-                oldest[at - 1] = wanted[at - 1] = done[at - 1]
-            if wanted[-1] == rows[-1]:
-                wanted[at - 1] = rows[at - 1]  # rows that nobody reads are computed too
-        for at, want in enumerate(wanted):
-            if want > done[at]:
-                if at < len(held):
-                    held[at] = max(held[at], want - min(oldest[at], done[at]))
-                steps.append(Step(first + at, done[at], want))
-                done[at] = want
+            )
+            self.readers[storage] += 1
+        return found
+
+    def _writers(self, index: int, view: Value) -> tuple[int, ...]:
+        """The operations before `index` that write any byte of a view."""
+        storage = self.storages[self._number[view]]
+        begin, end = storage.span(view)
+        makers = [
+            self._producers[part]
+            for part, (low, high) in storage.written.items()
+            if low < end and begin < high and part in self._producers
+        ]
+        return tuple(maker for maker in makers if maker < index)
+
+    def _find_touched(self) -> list[tuple[int, int]]:
+        uses: list[list[int]] = [[] for _ in self.storages]
+        for index, reads in enumerate(self.reads):
+            for storage in [*(read.storage for read in reads), *self.writes[index]]:
+                uses[storage].append(index)
+        return [
+            (
+                -1 if storage.is_input and not self._feed_inputs else min(used),
+                len(self.operations)
+                if storage.pinned is not None and not storage.is_input
+                else max(used),
+            )
+            for storage, used in zip(self.storages, uses, strict=True)
+        ]
+
+    def _can_be_ring(self, storage: Storage) -> bool:
+        values = list(storage.offsets)
+        if len({(v.rows, v.row_bytes, storage.offsets[v]) for v in values}) != 1:
+            return False
+        if storage.is_input:
+            return self._feed_inputs and len(values) == 1
+        return storage.pinned is None and all(self._makes_rows(value) for value in values)
+
+    def _makes_rows(self, value: Value) -> bool:
+        """Whether an operation makes it, and can do so row by row."""
+        producer = self._producers.get(value)
+        if producer is None:
+            return False  # a view
+        operation = self.operations[producer]
+        return len(operation.outputs) == 1 and operation.operator not in WHOLE
+
+    def _find_eager(self) -> list[tuple[int, ...]]:
+        """Of each storage: operations that read it as soon as others have, as that saves memory.
+
+        They read nothing else, and make fewer bytes than they read.
+        """
+        eager: list[list[int]] = [[] for _ in self.storages]
+        for index, operation in enumerate(self.operations):
+            values = activations(operation.inputs)
+            if len(values) != 1 or self.reads[index][0].is_view:
+                continue
+            (read,) = self.reads[index]
+            shrinks = operation.outputs[0].nbytes < values[0].nbytes
+            if shrinks and self.readers[read.storage] > 1:
+                eager[read.storage].append(index)
+        return [tuple(found) for found in eager]
+
+    def is_ring(self, storage: int, first: int, last: int) -> bool:
+        """Whether a group of the operations from `first` up to `last` keeps it as a ring."""
+        begin, end = self.touched[storage]
+        return self._rings[storage] and first <= begin and end < last
+
+    def ring_value(self, storage: int) -> Value:
+        """One of the values of a storage that can be a ring; all have the same rows."""
+        return next(iter(self.storages[storage].offsets))
+
+    def heights(self, bands: int) -> list[int]:
+        """Rows of a band of each operation, when its rows are cut into so many bands."""
+        return [
+            rows if operation.operator in WHOLE else -(-rows // bands)
+            for rows, operation in zip(self.rows, self.operations, strict=True)
+        ]
+
+
+def group_bands(flow: Flow, first: int, last: int, heights: Sequence[int]) -> Bands:
+    """Steps and rings of the group of operations from `first` up to, not including, `last`."""
+    pull = Pull(flow, first, last, heights)
     rings = {
-        layout.storage_of[operations[first + at].output]: held_rows
-        for at, held_rows in enumerate(held)
+        flow.storages[storage]: min(rows, flow.ring_value(storage).rows)
+        for storage, rows in enumerate(pull.held)
+        if rows and flow.is_ring(storage, first, last)
     }
-    return Bands(steps, rings)
+    return Bands(pull.steps, rings)
+
+
+class Pull:
+    """The simulation of a group.
+
+    Attributes
+    ----------
+    steps : in the order in which they run.
+    held : the most rows of each storage that must be kept at once. It means something for those
+        that `Flow.is_ring` of the group, or of a shorter one with the same last operation.
+    """
+
+    def __init__(self, flow: Flow, first: int, last: int, heights: Sequence[int]) -> None:
+        self._flow = flow
+        self._first = first
+        self._last = last
+        self._heights = heights
+        self.steps: list[Step] = []
+        self.held = [0] * len(flow.storages)
+        self._done = [0] * last
+        self._newest = [0] * len(flow.storages)
+        nobody = 1 << 62  # readers that are not in the group hold nothing back
+        self._fronts = [[nobody] * count for count in flow.readers]
+        for index in range(first, last):
+            for read in flow.reads[index]:
+                self._fronts[read.storage][read.front] = 0
+            self._advance(index)
+        for index in [last - 1, *range(first, last - 1)]:
+            self._produce(index, flow.rows[index])
+
+    def _advance(self, index: int) -> None:
+        """Note what the operation reads next."""
+        done, rows = self._done[index], self._flow.rows[index]
+        for read in self._flow.reads[index]:
+            fronts = self._fronts[read.storage]
+            if done == rows:
+                fronts[read.front] = read.rows
+            else:
+                # A row in the padding reads nothing; those after it may read what comes here.
+                past = read.past[min(done + self._heights[index], rows) - 1]
+                if read.first[done] < past:
+                    fronts[read.front] = read.first[done]
+
+    def _produce(self, index: int, wanted: int) -> None:
+        """Run the operation until so many of its rows are done."""
+        while self._done[index] < wanted:
+            begin, height = self._done[index], self._heights[index]
+            # Windows ask for a row more or less than a band: one step does what is asked.
+            asked = wanted - begin
+            if not height <= 2 * asked < 4 * height:
+                asked = height
+            end = min(begin + asked, self._flow.rows[index])
+            for read in self._flow.reads[index]:
+                past = read.past[end - 1]
+                if read.first[begin] == past:
+                    continue
+                for maker in read.makers:
+                    if maker >= self._first:
+                        self._produce(maker, self._flow.rows[maker] if read.is_view else past)
+                if self._flow.storages[read.storage].is_input:
+                    self._hold(read.storage, read.first[begin], past)
+            if self._done[index] != begin:
+                continue  # it has run meanwhile, as an eager reader of what was made for it
+            self._done[index] = end
+            for storage in self._flow.writes[index]:
+                self._hold(storage, begin, end)
+            self._advance(index)
+            self.steps.append(Step(index, begin, end))
+            for read in self._flow.reads[index]:
+                for reader in self._flow.eager[read.storage]:
+                    if self._first <= reader < self._last and reader != index:
+                        self._consume(reader)
+
+    def _consume(self, index: int) -> None:
+        """Run an operation as far as it is the last to need rows of what it reads."""
+        (read,) = self._flow.reads[index]
+        fronts = self._fronts[read.storage]
+        rows = self._flow.rows[index]
+        others = min(front for reader, front in enumerate(fronts) if reader != read.front)
+        while self._done[index] < rows:
+            end = min(self._done[index] + self._heights[index], rows)
+            if read.past[end - 1] > min(others, self._newest[read.storage]):
+                break
+            self._produce(index, end)
+
+    def _hold(self, storage: int, begin: int, end: int) -> None:
+        """Rows from `begin` to `end` come, and those that are still to be read stay."""
+        self._newest[storage] = newest = max(end, self._newest[storage])
+        oldest = min([begin, *self._fronts[storage]])
+        self.held[storage] = max(self.held[storage], newest - oldest)

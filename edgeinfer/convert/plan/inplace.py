@@ -86,6 +86,36 @@ def merge_in_place(layout: Layout, operations: Sequence[Operation], steps: Seque
             state.apply(min(choices, key=lambda merge: merge.live_bytes))
 
 
+def merge_chains(layout: Layout, operations: Sequence[Operation]) -> None:
+    """Let outputs take over the bytes of inputs that no other operation reads.
+
+    That is safe by bands of rows too, in whatever order operations take turns: each row is
+    overwritten by the one operation that was to read it.
+    """
+    readers: dict[Value, list[int]] = {}
+    for index, operation in enumerate(operations):
+        for value in activations(operation.inputs):
+            readers.setdefault(value, []).append(index)
+    made = {value for operation in operations for value in operation.outputs}
+    chains = {s for s in layout.storages() if len(s.offsets) == 1 and not s.is_input}
+    for index, operation in enumerate(operations):
+        for value in activations(operation.inputs):
+            into, other = layout.storage_of[value], layout.storage_of[operation.outputs[0]]
+            shift = into.offsets[value] - other.offsets[operation.outputs[0]]
+            if (
+                may_overwrite(operation, value)
+                and readers[value] == [index]
+                and value in made
+                and into in chains
+                and into.pinned is None  # the caller reads a graph output later
+                and other in chains
+                and into is not other
+                and layout.can_merge(into, other, shift)
+            ):
+                layout.merge(into, other, shift)
+                break
+
+
 @dataclass(frozen=True)
 class _Use:
     """A range of a storage that one operation writes, when, and when any of it is last needed."""

@@ -61,7 +61,7 @@ def make_buffers(
 def _held_bytes(storage: Storage, ring_rows: int | None) -> int:
     if ring_rows is None:
         return storage.nbytes
-    (value,) = storage.offsets
+    value = next(iter(storage.offsets))  # all have the same rows
     return ring_rows * value.row_bytes
 
 

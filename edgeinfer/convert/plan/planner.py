@@ -1,60 +1,105 @@
 """From a lowered program to its memory plan.
 
 Algorithm. Operations that only move bytes become views (`views`), an order with a low peak is
-searched (`order`), results are written over operands that die (`inplace`), chains of operations
-whose tensors are too large for the cache run by bands of rows (`bands`), and what is left is
-packed into the arena (`offsets`); each module says how, and what it does not guarantee. Three
-decisions are made here, by the largest sum of live bytes of the alternatives:
+searched (`order`), results are written over operands that die (`inplace`), and what is left is
+packed into the arena (`offsets`); each module says how, and what it does not guarantee. That gives
+the plan in which every operation runs whole (`whole`). Beside it stand plans in which operations
+take turns by bands of rows (`bands`, `groups`), from the fastest to the smallest. Which of them is
+taken depends on what is asked for:
 
-- The order that was found is taken only when it is better than the source model's own.
-- Operations run by bands unless that needs more memory than running them whole.
-- A view keeps all of its storage alive. Where memory peaks, views whose storage holds bytes that
-  the step at the peak does not touch are undone one at a time, so that their bytes are copied
-  instead; what lowers the peak most, or the number of steps that reach it, is kept, and the search
-  repeated. If the peak is the same in the end, all views stay.
+- "latency": the fastest. Where no tensor is larger than the cache, every operation runs whole.
+- "ram": the smallest.
+- "balanced": the smallest that takes at most `BALANCED_SLOWDOWN` times as long as the fastest.
+- a RAM budget: what was asked for if it fits, else the fastest plan that fits.
 
-Nothing but placement can then raise the arena above that sum, and nearly never does. Whatever was
-decided, `verify` simulates the plan before it is handed out.
+Whatever was decided, `verify` simulates the plan before it is handed out.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 from edgeinfer.budget import session_bytes_of
-from edgeinfer.convert.plan.bands import Bands, band_steps, whole_steps
-from edgeinfer.convert.plan.inplace import merge_in_place
-from edgeinfer.convert.plan.lifetimes import activations, find_lifetimes, live_bytes, make_buffers
+from edgeinfer.convert.plan.arrangement import Arrangement
+from edgeinfer.convert.plan.candidates import Candidates
+from edgeinfer.convert.plan.lifetimes import live_bytes, make_buffers
 from edgeinfer.convert.plan.offsets import place_buffers
-from edgeinfer.convert.plan.order import find_order
+from edgeinfer.convert.plan.step_cost import StepCosts
 from edgeinfer.convert.plan.verify import verify_plan
-from edgeinfer.convert.plan.views import Layout, Operand, Storage, share_views
-from edgeinfer.convert.program import Operation, Placement, Plan, Program, Step
-from edgeinfer.errors import BudgetError
+from edgeinfer.convert.plan.views import ARENA_ALIGNMENT
+from edgeinfer.convert.program import Operation, Placement, Plan, Program
+from edgeinfer.errors import BudgetError, InputError
 
-_MAX_ROUNDS = 32  # of undoing a view
-_MAX_VIEWS_TRIED = 16  # in each round
+OPTIMIZE = ("latency", "balanced", "ram")
+"""What a plan may be chosen for."""
+
+BALANCED_SLOWDOWN = 1.25
+
+_PLACEMENTS = 32  # plans looked at for a budget
 
 
-def plan_program(program: Program, *, ram_budget: int | None = None) -> Plan:
+def plan_program(
+    program: Program,
+    *,
+    ram_budget: int | None = None,
+    optimize: str = "latency",
+    feed_inputs: bool = False,
+    costs: StepCosts | None = None,
+) -> Plan:
     """Decide order, steps and addresses.
 
     Parameters
     ----------
     program : the lowered program; it is not changed.
     ram_budget : bytes that a session may take altogether, or None for no limit.
+    optimize : what to choose the plan for: "latency", "balanced" or "ram".
+    feed_inputs : plan for a caller who hands graph inputs over row by row, so that they need not
+        stand whole in the arena.
+    costs : of the device, or None for those of a typical one.
+
+    Returns
+    -------
+    Plan
+        Its `program` is the one that it runs: global pools may have been cut in two.
 
     Raises
     ------
     BudgetError
-        The session needs more than `ram_budget`; the message names the step that peaks.
+        No plan takes at most `ram_budget`; the message names the step at which the smallest peaks.
     """
-    chosen = _choose(program)
+    if optimize not in OPTIMIZE:
+        raise InputError(f"optimize is {optimize!r}, must be one of {', '.join(OPTIMIZE)}")
+    candidates = Candidates(program, costs or StepCosts(), feed_inputs=feed_inputs)
+    plan = make_plan(_wanted(candidates, optimize))
+    if ram_budget is None or session_bytes(plan.program, plan) <= ram_budget:
+        return plan
+    for arrangement in _that_fit(candidates, ram_budget):
+        plan = make_plan(arrangement)
+        if session_bytes(plan.program, plan) <= ram_budget:
+            return plan
+    raise _over_budget(plan, ram_budget)
+
+
+def plan_curve(
+    program: Program, *, feed_inputs: bool = False, costs: StepCosts | None = None
+) -> list[Plan]:
+    """Plans from the fastest to the smallest, each slower and smaller than the one before."""
+    candidates = Candidates(program, costs or StepCosts(), feed_inputs=feed_inputs)
+    plans: list[Plan] = []
+    for plan in map(make_plan, candidates.curve()):
+        if not plans or plan.arena_bytes < plans[-1].arena_bytes:
+            plans.append(plan)
+    return plans
+
+
+def make_plan(chosen: Arrangement) -> Plan:
+    """Decide the addresses, and prove the plan right."""
     buffers = make_buffers(chosen.lifetimes, chosen.ring_rows)
     arena_bytes = place_buffers(buffers)
     live = live_bytes(buffers, aligned=False)
     index_of = {storage: index for index, storage in enumerate(chosen.lifetimes)}
     plan = Plan(
+        program=chosen.program,
         operations=chosen.operations,
         buffers=buffers,
         placements={
@@ -69,125 +114,59 @@ def plan_program(program: Program, *, ram_budget: int | None = None) -> Plan:
         steps=chosen.steps,
         arena_bytes=arena_bytes,
         peak_step=live.index(max(live)),
+        cost_ns=chosen.cost,
     )
-    verify_plan(program, plan)
-    if ram_budget is not None:
-        _check_budget(program, plan, ram_budget)
+    verify_plan(plan.program, plan)
     return plan
 
 
-@dataclass(frozen=True)
-class _Arrangement:
-    """Everything that is decided before offsets."""
-
-    layout: Layout
-    operations: list[Operation]
-    steps: list[Step]
-    ring_rows: dict[Storage, int]
-    lifetimes: dict[Storage, tuple[int, int]]
-    live: list[int]
-
-    @property
-    def peak(self) -> int:
-        """The largest sum of live bytes."""
-        return max(self.live)
-
-    @property
-    def fullness(self) -> tuple[int, int]:
-        """The peak, and in how many steps it is reached."""
-        return self.peak, self.live.count(self.peak)
+def _wanted(candidates: Candidates, optimize: str) -> Arrangement:
+    if optimize == "latency":
+        return candidates.fastest
+    if optimize == "ram":
+        return candidates.smallest()
+    slowest = BALANCED_SLOWDOWN * candidates.fastest.cost
+    return [found for found in candidates.curve() if found.cost <= slowest][-1]
 
 
-def _choose(program: Program) -> _Arrangement:
-    with_all_views = best = _arrange(program, frozenset())
-    undone: frozenset[Operand] = frozenset()
-    for _ in range(_MAX_ROUNDS):
-        trials = [
-            (_arrange(program, undone | {operand}, thorough=False), operand)
-            for operand in _views_at_peak(best)[:_MAX_VIEWS_TRIED]
-        ]
-        trial, operand = min(trials, key=lambda t: t[0].fullness, default=(best, None))
-        if operand is None or trial.fullness >= best.fullness:
+def _that_fit(candidates: Candidates, ram_budget: int) -> Iterator[Arrangement]:
+    """Arrangements that ought to fit, the fastest first, and at last the smallest there is."""
+    limit = float("inf")
+    for _ in range(_PLACEMENTS):
+        found = candidates.within(limit)
+        if found is None:
             break
-        best = trial
-        undone |= {operand}
-    if best.peak == with_all_views.peak:
-        return with_all_views
-    return min(best, _arrange(program, undone), key=lambda arrangement: arrangement.peak)
-
-
-def _arrange(
-    program: Program, undone: frozenset[Operand], *, thorough: bool = True
-) -> _Arrangement:
-    layout = share_views(program, undone)
-    found = find_order(layout, thorough=thorough)
-    best = _in_order(layout, list(layout.operations))
-    if found != layout.operations:
-        # Writing in place has merged storages of this layout; the other order starts anew.
-        again = share_views(program, undone)
-        position = {operation: index for index, operation in enumerate(layout.operations)}
-        other = _in_order(again, [again.operations[position[operation]] for operation in found])
-        best = min(best, other, key=lambda arrangement: arrangement.peak)
-    return best
-
-
-def _in_order(layout: Layout, operations: list[Operation]) -> _Arrangement:
-    whole = whole_steps(operations)
-    merge_in_place(layout, operations, whole.steps)
-    in_bands = band_steps(layout, operations)
-    alternatives = [in_bands, whole] if in_bands.ring_rows else [whole]
-    arrangements = [_with_bands(layout, operations, bands) for bands in alternatives]
-    return min(arrangements, key=lambda arrangement: arrangement.peak)
-
-
-def _with_bands(layout: Layout, operations: list[Operation], bands: Bands) -> _Arrangement:
-    lifetimes = find_lifetimes(layout, operations, bands.steps)
-    live = live_bytes(make_buffers(lifetimes, bands.ring_rows), aligned=True)
-    return _Arrangement(layout, operations, bands.steps, bands.ring_rows, lifetimes, live)
-
-
-def _views_at_peak(arrangement: _Arrangement) -> list[Operand]:
-    """Views that keep bytes alive which the step at the peak does not touch."""
-    layout = arrangement.layout
-    peak_step = arrangement.live.index(arrangement.peak)
-    touched: dict[Storage, int] = {}
-    if arrangement.steps:
-        operation = arrangement.operations[arrangement.steps[peak_step].operation]
-        for value in activations([*operation.inputs, *operation.outputs]):
-            storage = layout.storage_of[value]
-            touched[storage] = touched.get(storage, 0) + value.nbytes
-    idle = {
-        storage
-        for storage, (first, last) in arrangement.lifetimes.items()
-        if first <= peak_step <= last and touched.get(storage, 0) < storage.nbytes
-    }
-    return [
-        (operation, index)
-        for operation, index in layout.viewed
-        if layout.storage_of[operation.output] in idle
-    ]
+        over = _session_bytes(found.program, found.operations, found.peak) - ram_budget
+        if over <= 0:
+            yield found
+        limit = found.peak - max(over, ARENA_ALIGNMENT)
+    yield candidates.smallest()
 
 
 def session_bytes(program: Program, plan: Plan) -> int:
     """Exact bytes of memory that a session of the planned program takes, on every CPU."""
+    return _session_bytes(program, plan.operations, plan.arena_bytes, plan.state_bytes)
+
+
+def _session_bytes(
+    program: Program, operations: Sequence[Operation], arena_bytes: int, state_bytes: int = 0
+) -> int:
     return session_bytes_of(
-        nodes=len(plan.operations),
-        operands=sum(len(op.inputs) + len(op.outputs) for op in plan.operations),
+        nodes=len(operations),
+        operands=sum(len(op.inputs) + len(op.outputs) for op in operations),
         scratch_bytes=program.scratch_bytes,
-        arena_bytes=plan.arena_bytes,
-        state_bytes=plan.state_bytes,
+        arena_bytes=arena_bytes,
+        state_bytes=state_bytes,
     )
 
 
-def _check_budget(program: Program, plan: Plan, ram_budget: int) -> None:
-    needed = session_bytes(program, plan)
-    if needed <= ram_budget:
-        return
+def _over_budget(plan: Plan, ram_budget: int) -> BudgetError:
+    needed = session_bytes(plan.program, plan)
     operation = plan.operations[plan.steps[plan.peak_step].operation]
     name = operation.name.split(";")[0]  # TFLite joins the names of all that was fused
-    raise BudgetError(
+    return BudgetError(
         # As the C core says it, which refuses the same at load.
-        f"program {program.name!r} needs {needed} bytes and ram_budget is {ram_budget}: "
+        f"program {plan.program.name!r} needs {needed} bytes and ram_budget is {ram_budget}: "
         f"{needed - ram_budget} too few; memory peaks in step {plan.peak_step}, "
         f"node {name!r} ({operation.operator}): raise the budget, or make what this step reads and "
         "writes smaller"

@@ -42,6 +42,9 @@ _ROW_BY_ROW = frozenset(
         "accumulate_rows",
     }
 )
+_BROADCAST = frozenset(
+    {"add", "mul", "maximum", "minimum", "binary_f32", "binary_int", "compare", "select"}
+)
 WHOLE = frozenset({"custom"})
 """Operators that compute all of their rows in one step."""
 
@@ -56,6 +59,12 @@ def rows_read(operation: Operation, value: Value, begin: int, end: int) -> tuple
     if operation.operator == "rescale_sums":
         height = value.shape[1]  # the last running sum of each image
         return (begin + 1) * height - 1, end * height
+    if operation.operator in _BROADCAST and _follows(value, output):
+        return begin, end
+    if operation.operator == "concat" and int(operation.params["axis"]) >= _outer_axes(output):
+        return begin, end
+    if operation.operator == "pad" and len(value.shape) == 4 and value.shape[0] == 1:
+        return _padded(operation, value, begin, end)
     return 0, value.rows
 
 
@@ -69,6 +78,27 @@ def own_rows_read(operation: Operation, begin: int) -> tuple[int, int]:
 def reads_by_rows(operation: Operation, value: Value) -> bool:
     """Whether a band of few output rows reads few rows of `value`."""
     return rows_read(operation, value, 0, 1) != (0, value.rows)
+
+
+def _outer_axes(value: Value) -> int:
+    """How many axes count rows."""
+    return max(len(value.shape) - (2 if len(value.shape) >= 4 else 1), 0)
+
+
+def _follows(value: Value, output: Value) -> bool:
+    """Whether the operand has a row for each of the output's, and repeats none."""
+    outer = _outer_axes(output)
+    aligned = (1,) * (len(output.shape) - len(value.shape)) + value.shape
+    return aligned[:outer] == output.shape[:outer] and value.rows == output.rows
+
+
+def _padded(operation: Operation, value: Value, begin: int, end: int) -> tuple[int, int]:
+    height, before = value.shape[1], int(operation.params["before_1"])
+    is_mirrored = int(operation.params["mode"]) != 0 and height != operation.output.shape[1]
+    if operation.output.shape[0] != 1 or is_mirrored:
+        return 0, value.rows
+    first = min(max(begin - before, 0), height)
+    return first, max(min(end - before, height), first)
 
 
 def _window(operation: Operation, value: Value, begin: int, end: int) -> tuple[int, int]:

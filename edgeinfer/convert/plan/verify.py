@@ -245,8 +245,9 @@ def _verify_operands(plan: Plan, index: int, operation: Operation, where: str) -
         for _, address, size in outputs:
             apart = begin + held <= address or address + size <= begin
             step = plan.steps[index]
+            band = (step.row_begin, step.row_end)
             in_place = (
-                step.row_end - step.row_begin == value.rows  # bands would read what is written
+                rows_read(operation, value, *band) == band  # else it reads what it has written
                 and (begin, held) == (address, size)
                 and operation.operator in IN_PLACE
                 and value.shape == operation.output.shape

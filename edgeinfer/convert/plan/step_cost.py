@@ -1,0 +1,69 @@
+"""What steps cost in time: a linear model, fitted to what a device was measured to take.
+
+Multiplications are the same for every plan; what differs between plans is how many steps there are,
+how often weights are read, and what passes through memory because it does not fit the cache. The
+constant part is there so that a difference can be held against the whole.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgeinfer.convert.plan.bands import Bands
+from edgeinfer.convert.plan.lifetimes import activations
+from edgeinfer.convert.plan.views import Layout
+from edgeinfer.convert.program import Operation
+
+
+@dataclass(frozen=True)
+class StepCosts:
+    """Costs of one device, in nanoseconds.
+
+    mac_ns : a multiplication of a dense layer. Counted as bytes of weights times output positions.
+    depthwise_mac_ns : of a depthwise convolution.
+    byte_ns : reading or writing a byte of an activation that is in the cache.
+    step_ns : setting up a step.
+    weight_ns : reading a byte of weights, once for each step.
+    memory_ns : a byte of a tensor that is written to memory and read from there again.
+    cache_bytes : what a core keeps near, weights and other things aside.
+    """
+
+    mac_ns: float = 0.02
+    depthwise_mac_ns: float = 0.08
+    byte_ns: float = 0.1
+    step_ns: float = 3000.0
+    weight_ns: float = 0.1
+    memory_ns: float = 0.1
+    cache_bytes: int = 256 * 1024
+
+    def of_step(self, operation: Operation) -> float:
+        """What each step costs, however many rows it has."""
+        return self.step_ns + self.weight_ns * _weight_bytes(operation)
+
+    def of_rows(self, operation: Operation) -> float:
+        """What all rows cost together, in however many steps."""
+        positions = math.prod(operation.outputs[0].shape[:-1])
+        depthwise = operation.operator.startswith("depthwise")
+        mac_ns = self.depthwise_mac_ns if depthwise else self.mac_ns
+        moved = sum(v.nbytes for v in activations([*operation.inputs, *operation.outputs]))
+        return mac_ns * _weight_bytes(operation) * positions + self.byte_ns * moved
+
+    def of_plan(self, layout: Layout, operations: Sequence[Operation], bands: Bands) -> float:
+        """All steps of a plan, and the tensors that stand whole in memory."""
+        steps = sum(self.of_step(operations[step.operation]) for step in bands.steps)
+        rows = sum(self.of_rows(operation) for operation in operations)
+        spilled = sum(
+            storage.nbytes
+            for storage in layout.storages()
+            if storage.nbytes > self.cache_bytes
+            and storage not in bands.ring_rows
+            and not storage.is_input
+        )
+        return steps + rows + self.memory_ns * spilled
+
+
+def _weight_bytes(operation: Operation) -> int:
+    constants = {v for v in operation.inputs if v is not None and v.data is not None}
+    return sum(value.nbytes for value in constants)
