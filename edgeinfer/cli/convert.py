@@ -56,7 +56,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ram-budget",
         type=byte_count,
         metavar="BYTES",
-        help="refuse when a session needs more, e.g. 96KiB",
+        help="the most that a session may take, e.g. 96KiB: the fastest plan that fits",
+    )
+    parser.add_argument(
+        "--optimize",
+        choices=["latency", "balanced", "ram"],
+        default="latency",
+        help="what the memory plan is chosen for: the fastest, the smallest, or the smallest that "
+        "is at most a quarter slower than the fastest (default: latency)",
+    )
+    parser.add_argument(
+        "--feed-inputs",
+        action="store_true",
+        help="plan for inputs that are fed row by row, so that they need not be in memory whole",
     )
     add_shape_argument(parser)
     parser.add_argument(
@@ -91,6 +103,8 @@ def run(args: argparse.Namespace) -> int:
             ram_budget=args.ram_budget,
             shapes=dict(args.shape),
             float_weights=args.float_weights,
+            optimize=args.optimize,
+            feed_inputs=args.feed_inputs,
             strict=args.strict,
             progress=progress.show,
             **quantization_options(args),

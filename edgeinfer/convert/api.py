@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import edgeinfer
 from edgeinfer.budget import format_bytes, parse_bytes
 from edgeinfer.convert.frontends import FORMATS, read
-from edgeinfer.convert.graph import Graph, Problem, Tensor
+from edgeinfer.convert.graph import Graph, Node, Problem, Tensor
 from edgeinfer.convert.lower.lower_graph import Lowered, lower
 from edgeinfer.convert.passes import run_passes
 from edgeinfer.convert.plan import plan_program, session_bytes
@@ -120,6 +120,8 @@ def convert(
     name: str | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     float_weights: Literal["float32", "float16"] = "float32",
+    optimize: Literal["latency", "balanced", "ram"] = "latency",
+    feed_inputs: bool = False,
     strict: bool = False,
     custom_ops: CustomOps = (),
     progress: Callable[[str], None] | None = None,
@@ -139,6 +141,11 @@ def convert(
         that has one. A symbolic dimension of an .onnx file gets its size wherever it stands.
     float_weights : how convolutions and fully connected layers that compute in float32 store their
         weights. float16 is half the size; it rounds the weights, everything is computed in float32.
+    optimize : what the memory plan is chosen for: "latency", the fastest one; "ram", the smallest;
+        "balanced", the smallest that takes at most a quarter longer than the fastest. Where the
+        budget does not allow that plan, the fastest that fits is taken.
+    feed_inputs : let the plan hold only those rows of a graph input that are needed at a time: the
+        caller hands rows over as they come (`Session.feed`), or whole arrays of its own.
     strict : refuse a model in which anything computes in float32 at run time, naming each such node
         with the reason and what to do.
     custom_ops : Python files that register operators of the model (`edgeinfer.load_custom_ops`).
@@ -168,7 +175,7 @@ def convert(
     AccuracyError
         `max_drop` does not hold, whatever layers are kept at higher precision.
     BudgetError
-        A session would need more than `ram_budget`; the message names the step that peaks.
+        No plan needs at most `ram_budget`; the message names the step at which the smallest peaks.
     MissingExtraError
         The package that reads this format is not installed.
     ModelReadError
@@ -194,14 +201,16 @@ def convert(
     if strict:
         refuse_float(graph, lowered, by_calibration=quantized is not None)
     begin("planning")
-    plan = plan_program(lowered.program, ram_budget=budget)
+    plan = plan_program(
+        lowered.program, ram_budget=budget, optimize=optimize, feed_inputs=feed_inputs
+    )
     reasons = precision_reasons(graph, lowered, by_calibration=quantized is not None)
     metadata = _metadata(graph, digest, lowered, plan, reasons)
     if quantized is not None:
         accuracy = _measure(quantized, plan, reasons, metadata, begin)
     begin("writing")
-    data = write_model([(lowered.program, plan)], metadata)
-    return Conversion(data, (lowered.program,), (plan,), graph, metadata, quantized, accuracy)
+    data = write_model([(plan.program, plan)], metadata)
+    return Conversion(data, (plan.program,), (plan,), graph, metadata, quantized, accuracy)
 
 
 def check(
@@ -314,6 +323,7 @@ def _metadata(
     graph: Graph, digest: str, lowered: Lowered, plan: Plan, reasons: Mapping[Operation, str]
 ) -> dict[str, Any]:
     listed = in_order(reasons)
+    origin = _origins(lowered)
     metadata: dict[str, Any] = {
         "converter": f"edgeinfer {edgeinfer.__version__}",
         "name": graph.name,
@@ -321,7 +331,11 @@ def _metadata(
         "inputs": _boundary(graph.inputs, lowered.program.inputs),
         "outputs": _boundary(graph.outputs, lowered.program.outputs),
         "nodes": [
-            _mapped(lowered, operation, listed.index(reasons.get(operation, listed[0])))
+            _mapped(
+                operation,
+                lowered.origins.get(origin(operation)),
+                listed.index(reasons.get(origin(operation), listed[0])),
+            )
             for operation in plan.operations
         ],
         "reasons": listed,
@@ -349,9 +363,19 @@ def _described(tensor: Tensor, name: str) -> dict[str, Any]:
     return described
 
 
-def _mapped(lowered: Lowered, operation: Operation, reason: int) -> dict[str, Any]:
+def _origins(lowered: Lowered) -> Callable[[Operation], Operation]:
+    """Which lowered operation one of the plan comes from: planning may cut one in two."""
+    known = set(lowered.program.operations)
+    by_name = {operation.name: operation for operation in lowered.program.operations}
+
+    def origin(operation: Operation) -> Operation:
+        return operation if operation in known else by_name.get(operation.name, operation)
+
+    return origin
+
+
+def _mapped(operation: Operation, node: Node | None, reason: int) -> dict[str, Any]:
     """Which nodes of the source an operation stands for, and which of the reasons it has."""
-    node = lowered.origins.get(operation)
     mapped: dict[str, Any] = {"operator": operation.operator, "name": operation.name}
     if node is not None:
         mapped["source"] = node.source or node.op

@@ -32,7 +32,6 @@ from tests.convert.random_programs import (
 )
 from tests.requirements import require_module
 
-
 TINY_CACHE = StepCosts(cache_bytes=700, step_ns=0.1)
 """A cache that images of a few rows do not fit."""
 

@@ -21,7 +21,6 @@ from edgeinfer.convert.plan.views import share_views
 from edgeinfer.convert.plan.whole import arrange_whole
 from edgeinfer.convert.program import Program
 
-
 _LONGEST_FOR_SPEED = 16  # operations in a group that is to keep tensors in the cache
 
 

@@ -74,7 +74,7 @@ class Groups:
         self._choices = [self._ending_at(last) for last in range(1, count + 1)]
 
     def cheapest(self, limit: float) -> list[Group] | None:
-        """The cheapest cut whose groups take at most `limit` bytes each; None when there is none."""
+        """The cheapest cut of which no group takes more than `limit` bytes; None without one."""
         best: list[tuple[float, list[Group]] | None] = [(0.0, [])]
         for choices in self._choices:
             found: tuple[float, Group] | None = None

@@ -44,9 +44,7 @@ def arrange_whole(program: Program) -> Arrangement:
     return min(best, _arrange(program, undone), key=lambda arrangement: arrangement.peak)
 
 
-def _arrange(
-    program: Program, undone: frozenset[Operand], *, thorough: bool = True
-) -> Arrangement:
+def _arrange(program: Program, undone: frozenset[Operand], *, thorough: bool = True) -> Arrangement:
     layout = share_views(program, undone)
     found = find_order(layout, thorough=thorough)
     best = _in_order(program, layout, list(layout.operations))
