@@ -8,10 +8,14 @@
 #include <arm_neon.h>
 
 #include "kernels/requantize.h"
+#include "kernels/unroll.h"
+
+enum { EI_CLAMPS_LOW = 1, EI_CLAMPS_HIGH = 2 };
 
 typedef struct ei_requant_neon {
     int16x8_t zero_point;
     int8x16_t low, high;
+    int clamps; // to which end of less than int8 holds: EI_CLAMPS_LOW, EI_CLAMPS_HIGH
 } ei_requant_neon;
 
 /// `requant` within int8.
@@ -20,6 +24,8 @@ static inline ei_requant_neon ei_requant_neon_of(const ei_requant *requant) {
         .zero_point = vdupq_n_s16((int16_t)requant->zero_point),
         .low = vdupq_n_s8((int8_t)requant->clamp_min),
         .high = vdupq_n_s8((int8_t)requant->clamp_max),
+        .clamps = (requant->clamp_min > INT8_MIN ? EI_CLAMPS_LOW : 0) |
+                  (requant->clamp_max < INT8_MAX ? EI_CLAMPS_HIGH : 0),
     };
 }
 
@@ -44,6 +50,25 @@ static inline int32x4_t ei_scale_neon(int32x4_t acc, float32x4_t multiplier) {
 /// Eight values that ei_scale_neon() gave, as int16 with the zero point.
 static inline int16x8_t ei_narrow_neon(int32x4_t a, int32x4_t b, int16x8_t zero_point) {
     return vqaddq_s16(vcombine_s16(vqmovn_s32(a), vqmovn_s32(b)), zero_point);
+}
+
+/// Clamps `count` vectors, a constant, of what saturated to int8.
+EI_ALWAYS_INLINE void ei_clamp_neon(int8x16_t *y, const int count, const ei_requant_neon *requant) {
+    if (requant->clamps == 0) {
+        return;
+    }
+    if (requant->clamps & EI_CLAMPS_LOW) {
+        EI_UNROLL
+        for (int i = 0; i < count; i++) {
+            y[i] = vmaxq_s8(y[i], requant->low);
+        }
+    }
+    if (requant->clamps & EI_CLAMPS_HIGH) {
+        EI_UNROLL
+        for (int i = 0; i < count; i++) {
+            y[i] = vminq_s8(y[i], requant->high);
+        }
+    }
 }
 
 /// Sixteen values of y.

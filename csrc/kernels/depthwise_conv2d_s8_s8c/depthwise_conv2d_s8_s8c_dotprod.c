@@ -97,11 +97,23 @@ static void interleave_inside(const dw_block *block, int8_t *to, const int8_t *c
     const size_t step = (size_t)block->args->window.in_c;
     const size_t end = block->from + block->inside * step;
     to += block->left * QUAD_BYTES;
-    for (size_t at = block->from; at < end; at += step) {
-        const int8x16x4_t abcd = {{vld1q_s8(rows[0] + at), vld1q_s8(rows[1] + at),
-                                   vld1q_s8(rows[2] + at), vld1q_s8(rows[3] + at)}};
-        vst4q_s8(to, abcd);
+    const int8_t *a = rows[0], *b = rows[1], *c = rows[2], *d = rows[3];
+    size_t at = block->from;
+    for (; at + step < end; at += 2 * step) {
+        const int8x16x4_t first = {
+            {vld1q_s8(a + at), vld1q_s8(b + at), vld1q_s8(c + at), vld1q_s8(d + at)}};
+        vst4q_s8(to, first);
         to += QUAD_BYTES;
+        const size_t next = at + step;
+        const int8x16x4_t second = {
+            {vld1q_s8(a + next), vld1q_s8(b + next), vld1q_s8(c + next), vld1q_s8(d + next)}};
+        vst4q_s8(to, second);
+        to += QUAD_BYTES;
+    }
+    if (at < end) {
+        const int8x16x4_t abcd = {
+            {vld1q_s8(a + at), vld1q_s8(b + at), vld1q_s8(c + at), vld1q_s8(d + at)}};
+        vst4q_s8(to, abcd);
     }
 }
 

@@ -217,36 +217,62 @@ static int8_t *fetch_line(dw_block *block, uint32_t image, int64_t row, int32_t 
 
 // --- products
 
-/// COUNT units of a phase. Of each, `count` bytes are stored.
-EI_ALWAYS_INLINE void multiply_units(const dw_block *block, const int8_t *const *values,
-                                     size_t phase, size_t x, size_t x_step, int8_t *y,
-                                     size_t y_step, size_t count, const int COUNT) {
-    const ei_requant_neon requant = ei_requant_neon_of(&block->args->requant);
-    dw_sums acc[UNITS];
-    EI_UNROLL
-    for (int i = 0; i < 4; i++) {
-        EI_UNROLL
-        for (int u = 0; u < COUNT; u++) {
-            acc[u].of[i] = vld1q_s32(block->bias[phase] + 4 * i);
-        }
-    }
+/// What the units of a phase share.
+typedef struct dw_phase {
+    const int8_t *weights;
+    const int32_t *bias;
+    const float *multiplier;
+    ei_requant_neon requant;
+} dw_phase;
+
+static dw_phase phase_of(const dw_block *block, size_t phase) {
     const size_t shift_bytes = (size_t)block->shift * block->shift_bytes;
-    const int8_t *w = block->weights + phase * block->phase_bytes + shift_bytes;
-    add_products(block, acc, values, w, x, x_step, COUNT);
+    return (dw_phase){.weights = block->weights + phase * block->phase_bytes + shift_bytes,
+                      .bias = block->bias[phase],
+                      .multiplier = block->multiplier[phase],
+                      .requant = ei_requant_neon_of(&block->args->requant)};
+}
+
+/// COUNT units of a phase. Of each, `count` bytes are stored.
+EI_ALWAYS_INLINE void multiply_units(const dw_block *block, const dw_phase *phase,
+                                     const int8_t *const *values, size_t x, size_t x_step,
+                                     int8_t *y, size_t y_step, size_t count, const int COUNT) {
+    dw_sums acc[UNITS];
+    const int32_t *bias = phase->bias;
     EI_UNROLL
     for (int u = 0; u < COUNT; u++) {
         EI_UNROLL
         for (int i = 0; i < 4; i++) {
-            const float32x4_t multiplier = vld1q_f32(block->multiplier[phase] + 4 * i);
-            acc[u].of[i] = ei_scale_neon(acc[u].of[i], multiplier);
+            acc[u].of[i] = vld1q_s32(bias + 4 * i);
         }
-        const int8x16_t bytes =
-            ei_pack_neon(acc[u].of[0], acc[u].of[1], acc[u].of[2], acc[u].of[3], &requant);
+        __asm__("" : "+r"(bias)); // two registers are loaded at a time, but copied one by one
+    }
+    add_products(block, acc, values, phase->weights, x, x_step, COUNT);
+    float32x4_t multiplier[4];
+    EI_UNROLL
+    for (int i = 0; i < 4; i++) {
+        multiplier[i] = vld1q_f32(phase->multiplier + 4 * i);
+    }
+    int8x16_t bytes[UNITS];
+    EI_UNROLL
+    for (int u = 0; u < COUNT; u++) {
+        EI_UNROLL
+        for (int i = 0; i < 4; i++) {
+            acc[u].of[i] = ei_scale_neon(acc[u].of[i], multiplier[i]);
+        }
+        const int16x8_t low = ei_narrow_neon(acc[u].of[0], acc[u].of[1], phase->requant.zero_point);
+        const int16x8_t high =
+            ei_narrow_neon(acc[u].of[2], acc[u].of[3], phase->requant.zero_point);
+        bytes[u] = vcombine_s8(vqmovn_s16(low), vqmovn_s16(high));
+    }
+    ei_clamp_neon(bytes, COUNT, &phase->requant);
+    EI_UNROLL
+    for (int u = 0; u < COUNT; u++) {
         if (count == UNIT) {
-            vst1q_s8(y, bytes);
+            vst1q_s8(y, bytes[u]);
         } else {
             int8_t all[UNIT];
-            vst1q_s8(all, bytes);
+            vst1q_s8(all, bytes[u]);
             ei_copy_run((uint8_t *)y, (const uint8_t *)all, count % UNIT);
         }
         y += y_step;
@@ -261,24 +287,25 @@ static void multiply_row(const dw_block *block, const int8_t *const *values, int
     const size_t x_step = block->x_step, y_step = block->y_step;
     const size_t units = block->flat ? bytes / UNIT : (size_t)columns; // whole ones
     const size_t count = block->flat ? (size_t)UNIT : (size_t)block->count;
-    for (size_t phase = 0; phase < phases; phase++) {
-        size_t unit = phase;
+    for (size_t i = 0; i < phases; i++) {
+        const dw_phase phase = phase_of(block, i);
+        size_t unit = i;
         if (count == UNIT) {
             // Where three are left over, one is computed a second time with them.
             const size_t short_by = phases == 1 && units >= UNITS && units % UNITS == UNITS - 1;
             while (unit + (UNITS - 1 - short_by) * phases < units) {
                 const size_t at = short_by && unit + UNITS > units ? units - UNITS : unit;
-                multiply_units(block, values, phase, at * x_step, phases * x_step, y + at * y_step,
+                multiply_units(block, &phase, values, at * x_step, phases * x_step, y + at * y_step,
                                phases * y_step, UNIT, UNITS);
                 unit = at + UNITS * phases;
             }
             for (; unit + phases < units; unit += 2 * phases) {
-                multiply_units(block, values, phase, unit * x_step, phases * x_step,
+                multiply_units(block, &phase, values, unit * x_step, phases * x_step,
                                y + unit * y_step, phases * y_step, UNIT, 2);
             }
         }
         for (; unit * UNIT < bytes; unit += phases) {
-            multiply_units(block, values, phase, unit * x_step, 0, y + unit * y_step, 0,
+            multiply_units(block, &phase, values, unit * x_step, 0, y + unit * y_step, 0,
                            unit < units ? count : bytes - unit * UNIT, 1);
         }
     }

@@ -72,6 +72,7 @@ typedef void (*ei_patch_copy_fn)(uint8_t *out, const int8_t *x, size_t count);
 /// A tier: how it wants patches and multiplies them.
 typedef struct ei_packed_gemm {
     size_t value_bytes; // of a value in a patch
+    int reads_input; // 1: input values are in its form as they are, and it reads 4 * groups, no more
     size_t tile_pixels; // of the largest tiles
     int pairs_rows;     // 1: takes second_segments, of EI_LEAST_PAIRED to EI_MOST_PAIRED pixels
     ei_patch_copy_fn copy;

@@ -39,7 +39,6 @@ typedef struct ei_gemm_tile {
     int8_t *y;                 // room for the tile's channels of each pixel
     size_t y_step;
     ei_requant_neon requant;
-    int clamps; // 1: to less than int8 holds
 } ei_gemm_tile;
 
 // Addresses that a compiler knows to be a step apart it computes from each other, again and again.
@@ -97,12 +96,7 @@ EI_ALWAYS_INLINE void requantize(int8x16_t y[PIXELS], int32x4_t acc[PIXELS][QUAD
 EI_ALWAYS_INLINE void compute(const ei_gemm_tile *tile, const int MR, const int NQ) {
     int8x16_t bytes[PIXELS];
     compute_bytes(bytes, tile, MR, NQ);
-    if (tile->clamps) {
-        EI_UNROLL
-        for (int m = 0; m < MR; m++) {
-            bytes[m] = vminq_s8(vmaxq_s8(bytes[m], tile->requant.low), tile->requant.high);
-        }
-    }
+    ei_clamp_neon(bytes, MR, &tile->requant);
     int8_t *y = tile->y;
     const size_t y_step = tile->y_step;
     EI_UNROLL
@@ -203,9 +197,7 @@ static void multiply(const ei_packed_gemm_args *args) {
                          .bias = args->bias,
                          .multiplier = args->multiplier,
                          .y_step = args->y_step,
-                         .requant = ei_requant_neon_of(&args->requant),
-                         .clamps = args->requant.clamp_min > INT8_MIN ||
-                                   args->requant.clamp_max < INT8_MAX};
+                         .requant = ei_requant_neon_of(&args->requant)};
     const size_t units = (args->pixels + UNIT - 1) / UNIT;
     const size_t tiles = (args->pixels + PIXELS - 1) / PIXELS;
     const size_t size = units / tiles * UNIT;

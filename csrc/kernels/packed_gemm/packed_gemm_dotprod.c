@@ -24,6 +24,43 @@ EI_ALWAYS_INLINE const int32_t *begin_channels(const int32_t *bias,
     return bias; // as it is
 }
 
+/// One group, or two.
+EI_ALWAYS_INLINE const int8_t *add_few_groups(int32x4_t acc[PIXELS][QUADS], const int8_t *x[PIXELS],
+                                              const int8_t *w, const int groups, const int MR,
+                                              const int NQ) {
+    int8x8_t few[PIXELS];
+    EI_UNROLL
+    for (int m = 0; m < MR; m++) {
+        if (groups == 1) {
+            int32_t bytes;
+            memcpy(&bytes, x[m], sizeof bytes);
+            few[m] = vreinterpret_s8_s32(vdup_n_s32(bytes));
+        } else {
+            few[m] = vld1_s8(x[m]);
+        }
+        x[m] += groups * EI_TILE_K;
+    }
+    EI_UNROLL
+    for (int c = 0; c < NQ; c++) {
+        const int8x16_t quad = vld1q_s8(w + 16 * c);
+        EI_UNROLL
+        for (int m = 0; m < MR; m++) {
+            ADD_PRODUCTS(acc[m][c], quad, few[m], lane, 0);
+        }
+    }
+    if (groups > 1) {
+        EI_UNROLL
+        for (int c = 0; c < NQ; c++) {
+            const int8x16_t quad = vld1q_s8(w + EI_TILE_BYTES + 16 * c);
+            EI_UNROLL
+            for (int m = 0; m < MR; m++) {
+                ADD_PRODUCTS(acc[m][c], quad, few[m], lane, 1);
+            }
+        }
+    }
+    return w + groups * EI_TILE_BYTES;
+}
+
 EI_ALWAYS_INLINE void compute_bytes(int8x16_t y[PIXELS], const ei_gemm_tile *tile, const int MR,
                                     const int NQ) {
     int32x4_t acc[PIXELS][QUADS];
@@ -68,34 +105,22 @@ EI_ALWAYS_INLINE void compute_bytes(int8x16_t y[PIXELS], const ei_gemm_tile *til
             ADD_GROUP(2)
             ADD_GROUP(3)
             ADD_GROUP(0) // its first registers last: their load moves the address on
-#undef ADD_GROUP
             w += 4 * EI_TILE_BYTES;
             HIDE(w);
+#undef ADD_GROUP
         }
-        for (size_t group = tile->groups % 4; group > 0; group--) {
-            int8x8_t one[PIXELS];
-            EI_UNROLL
-            for (int m = 0; m < MR; m++) {
-                int32_t bytes;
-                memcpy(&bytes, x[m], sizeof bytes);
-                one[m] = vreinterpret_s8_s32(vdup_n_s32(bytes));
-                x[m] += EI_TILE_K;
-            }
-            EI_UNROLL
-            for (int c = 0; c < NQ; c++) {
-                const int8x16_t quad = vld1q_s8(w + 16 * c);
-                EI_UNROLL
-                for (int m = 0; m < MR; m++) {
-                    ADD_PRODUCTS(acc[m][c], quad, one[m], lane, 0);
-                }
-            }
-            w += EI_TILE_BYTES;
+        if (tile->groups & 2) {
+            w = add_few_groups(acc, x, w, 2, MR, NQ);
+        }
+        if (tile->groups & 1) {
+            w = add_few_groups(acc, x, w, 1, MR, NQ);
         }
     }
     requantize(y, acc, tile, MR, NQ);
 }
 
 const ei_packed_gemm ei_packed_gemm_dotprod = {.value_bytes = 1,
+                                               .reads_input = 1,
                                                .tile_pixels = PIXELS,
                                                .copy = copy_values,
                                                .bias = copy_bias,

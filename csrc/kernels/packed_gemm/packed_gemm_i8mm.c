@@ -211,6 +211,7 @@ static void multiply_zipped(const ei_packed_gemm_args *args) {
 }
 
 const ei_packed_gemm ei_packed_gemm_i8mm = {.value_bytes = 1,
+                                            .reads_input = 1,
                                             .tile_pixels = PIXELS,
                                             .copy = copy_values,
                                             .bias = copy_bias,

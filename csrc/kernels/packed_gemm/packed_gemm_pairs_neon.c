@@ -25,6 +25,7 @@ static int lacks_lowest(const int8_t *weights, size_t bytes) {
 }
 
 const ei_packed_gemm ei_packed_gemm_pairs_neon = {.value_bytes = 1,
+                                                  .reads_input = 1,
                                                   .tile_pixels = PIXELS,
                                                   .copy = copy_values,
                                                   .bias = copy_bias,

@@ -1,6 +1,7 @@
 // Pixels that follow each other in memory, multiplied one by one: pointwise convolutions at stride 1
-// and fully connected layers. Some are brought into form at a time and multiplied by the weights of a
-// block of output channels, which the L2 cache keeps for the pixels that follow.
+// and fully connected layers. Some are brought into form at a time, where they have not got it, and
+// multiplied by the weights of a block of output channels, which the L2 cache keeps for the pixels that
+// follow.
 #include "kernels/packed_gemm/packed_gemm.h"
 
 #include <string.h>
@@ -38,6 +39,12 @@ static size_t pixels_at_a_time(size_t pixels, size_t pixel_step, size_t tile) {
     return smaller(most, (even + tile - 1) / tile * tile);
 }
 
+/// Whether rows of x lie one after the other, as a tier can multiply them.
+static int multiplies_in_place(const ei_packed_gemm *gemm, const ei_pixel_rows *job, uint32_t row,
+                               uint32_t count) {
+    return gemm->reads_input && job->k % EI_TILE_K == 0 && count <= job->x.ring - row % job->x.ring;
+}
+
 /// Rows that lie one after the other in y.
 static void multiply_run(const ei_packed_gemm *gemm, const ei_pixel_rows *job,
                          ei_packed_gemm_args *args, uint8_t *patch, uint32_t row, uint32_t count) {
@@ -45,16 +52,22 @@ static void multiply_run(const ei_packed_gemm *gemm, const ei_pixel_rows *job,
     const size_t chunk = pixels_at_a_time(pixels, args->pixel_step, gemm->tile_pixels);
     int8_t *y = args->y + (size_t)(row % job->y.ring) * job->y.row_bytes;
     ei_packed_gemm_args now = *args;
-    const size_t used = (chunk * now.pixel_step + EI_PATCH_SLACK + 63) / 64 * 64;
+    const int in_place = multiplies_in_place(gemm, job, row, count);
+    const uint8_t *values = in_place ? ei_row(&job->x, row) : patch;
+    const size_t used = in_place ? 0 : (chunk * now.pixel_step + EI_PATCH_SLACK + 63) / 64 * 64;
+    now.segments = &values;
     now.spare = patch + used;
     now.spare_bytes = EI_PATCH_BYTES - used;
     for (size_t first = 0; first < pixels; first += chunk) {
         now.pixels = smaller(chunk, pixels - first);
-        copy_rows(gemm, patch, &job->x, row, first * job->k, now.pixels * job->k);
-        memset(patch + now.pixels * now.pixel_step, 0, EI_PATCH_SLACK); // read, multiplied by 0
+        if (!in_place) {
+            copy_rows(gemm, patch, &job->x, row, first * job->k, now.pixels * job->k);
+            memset(patch + now.pixels * now.pixel_step, 0, EI_PATCH_SLACK); // read, multiplied by 0
+        }
         now.y = y + first * now.y_step;
         gemm->multiply(&now);
         now.spare_kept = 1;
+        values += in_place ? now.pixels * job->k : 0;
     }
 }
 
@@ -95,10 +108,8 @@ void ei_multiply_pixel_rows(const ei_packed_gemm *gemm, const ei_pixel_rows *job
                             uint32_t end) {
     _Alignas(64) uint8_t patch[EI_PATCH_BYTES];
     _Alignas(64) int32_t bias[EI_PATCH_CHANNELS];
-    const uint8_t *segments[1] = {patch};
     ei_weights_ahead ahead = {.later = job->later};
-    ei_packed_gemm_args args = {.segments = segments,
-                                .segment_count = 1,
+    ei_packed_gemm_args args = {.segment_count = 1,
                                 .groups = (job->k + EI_TILE_K - 1) / EI_TILE_K,
                                 .pixel_step = job->k * gemm->value_bytes,
                                 .weights = job->weights,
