@@ -293,11 +293,14 @@ static void multiply_row(const dw_block *block, const int8_t *const *values, int
         if (count == UNIT) {
             // Where three are left over, one is computed a second time with them.
             const size_t short_by = phases == 1 && units >= UNITS && units % UNITS == UNITS - 1;
-            while (unit + (UNITS - 1 - short_by) * phases < units) {
-                const size_t at = short_by && unit + UNITS > units ? units - UNITS : unit;
+            const size_t last = short_by ? units - UNITS : units;
+            const size_t beyond = (UNITS - 1 - short_by) * phases;
+            const size_t end = units > beyond ? units - beyond : 0;
+            while (unit < end) {
+                const size_t at = unit < last ? unit : last;
                 multiply_units(block, &phase, values, at * x_step, phases * x_step, y + at * y_step,
                                phases * y_step, UNIT, UNITS);
-                unit = at + UNITS * phases;
+                unit += UNITS * phases;
             }
             for (; unit + phases < units; unit += 2 * phases) {
                 multiply_units(block, &phase, values, unit * x_step, phases * x_step,

@@ -33,7 +33,8 @@ typedef struct ei_gemm_tile {
     const int8_t *weights;
     const int32_t *bias;
     const float *multiplier;
-    const int32_t *pixel_bias; // or NULL
+    const int32_t *pixel_bias; // of the tile's first pixel, where there is one
+    size_t pixel_biases;       // for each pixel: 0 or 1
     const int32_t *start;      // begin_channels()'s
     size_t offset;             // bytes from the first pixel to this tile's, in a patch
     int8_t *y;                 // room for the tile's channels of each pixel
@@ -67,7 +68,7 @@ EI_ALWAYS_INLINE int8x16_t narrow(const int32x4_t scaled[QUADS], int16x8_t zero_
 /// 4c + 3.
 EI_ALWAYS_INLINE void requantize(int8x16_t y[PIXELS], int32x4_t acc[PIXELS][QUADS],
                                  const ei_gemm_tile *tile, const int MR, const int NQ) {
-    if (tile->pixel_bias != NULL) {
+    if (tile->pixel_biases != 0) {
         EI_UNROLL
         for (int m = 0; m < MR; m++) {
             const int32x4_t bias = vdupq_n_s32(tile->pixel_bias[m]);
@@ -118,9 +119,7 @@ EI_ALWAYS_INLINE void compute_tiles(const ei_gemm_tile *first, size_t count, con
         compute(&tile, MR, NQ);
         tile.offset += (size_t)MR * tile.pixel_step;
         tile.y += (size_t)MR * tile.y_step;
-        if (tile.pixel_bias != NULL) {
-            tile.pixel_bias += MR;
-        }
+        tile.pixel_bias += (size_t)MR * tile.pixel_biases;
     }
 }
 
@@ -157,7 +156,7 @@ __attribute__((noinline)) static void compute_run(ei_gemm_tile *tile, size_t pix
     }
     tile->offset += count * pixels * tile->pixel_step;
     tile->y += count * pixels * tile->y_step;
-    tile->pixel_bias += tile->pixel_bias != NULL ? count * pixels : 0;
+    tile->pixel_bias += count * pixels * tile->pixel_biases;
 }
 
 /// Copies fewer than 16 channels of each pixel.
@@ -196,6 +195,7 @@ static void multiply(const ei_packed_gemm_args *args) {
                          .weights = args->weights,
                          .bias = args->bias,
                          .multiplier = args->multiplier,
+                         .pixel_biases = args->pixel_bias != NULL,
                          .y_step = args->y_step,
                          .requant = ei_requant_neon_of(&args->requant)};
     const size_t units = (args->pixels + UNIT - 1) / UNIT;
@@ -210,7 +210,7 @@ static void multiply(const ei_packed_gemm_args *args) {
             part ? compute_part : compute_run;
         tile.start = begin_channels(tile.bias, start);
         tile.offset = 0;
-        tile.pixel_bias = args->pixel_bias;
+        tile.pixel_bias = args->pixel_bias != NULL ? args->pixel_bias : tile.bias;
         tile.y = args->y + first;
         if (larger > 0) {
             run(&tile, size + UNIT, larger, channels);

@@ -93,7 +93,7 @@ EI_ALWAYS_INLINE const int32_t *begin_channels(const int32_t *bias,
 /// requantize() for the sums as smmla leaves them: bytes are put in order, not sums.
 EI_ALWAYS_INLINE void requantize_pairs(int8x16_t y[PIXELS], int32x4_t sum[PAIRS][2 * QUADS],
                                        const ei_gemm_tile *tile, const int MR, const int NQ) {
-    if (tile->pixel_bias != NULL) {
+    if (tile->pixel_biases != 0) {
         EI_UNROLL
         for (int i = 0; i < (MR + 1) / 2; i++) {
             const int32_t *two = tile->pixel_bias + 2 * i;

@@ -66,6 +66,16 @@ EI_ALWAYS_INLINE void add_groups(int32x4_t sum[PIXELS][2 * QUADS], const int8_t 
     int8x16_t four[PIXELS][2];
     EI_UNROLL
     for (int m = 0; m < MR; m++) {
+#if defined(__aarch64__)
+        if (groups > 1) {
+            const int32x4x2_t two = vld2q_dup_s32((const int32_t *)(const void *)x[m]);
+            four[m][0] = vreinterpretq_s8_s32(two.val[0]);
+            four[m][1] = vreinterpretq_s8_s32(two.val[1]);
+            x[m] += groups * EI_TILE_K;
+            HIDE(x[m]); // so that each is moved on by its load
+            continue;
+        }
+#endif
         four[m][0] = load_four(x[m]);
         four[m][1] = groups > 1 ? load_four(x[m] + EI_TILE_K) : four[m][0];
         x[m] += groups * EI_TILE_K;
