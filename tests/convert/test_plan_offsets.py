@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import random
+from itertools import permutations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgeinfer.budget import align_up
 from edgeinfer.convert.plan.offsets import place_buffers
 from edgeinfer.convert.plan.rectangles import Rectangles
 from edgeinfer.convert.plan.repair import Budget, repair
 from edgeinfer.convert.program import Buffer
+from tests.builders.hard_packings import (
+    CAPACITY,
+    greedy_by_size,
+    hard_packing,
+    hard_packings,
+)
 
 
 def overlapping(buffers: list[Buffer]) -> list[tuple[int, int]]:
@@ -124,4 +132,56 @@ def test_packing_twice_gives_the_same_offsets() -> None:
 def test_many_buffers_are_placed_in_time() -> None:
     buffers = [Buffer(1000 + i % 7 * 300, i, i + 1 + i % 5) for i in range(1000)]
     assert place_buffers(buffers) < 1.25 * load(buffers)
+    assert overlapping(buffers) == []
+
+
+def optimum(buffers: list[Buffer]) -> int:
+    """The lowest top of all packings: every one can be pushed down to a first fit of some order."""
+    problem = Rectangles(buffers)
+    return min(problem.top(problem.first_fit(order)) for order in permutations(range(len(buffers))))
+
+
+few_buffers = st.lists(
+    st.builds(
+        lambda size, first, length: Buffer(size * 64, first, first + length),
+        st.integers(1, 9),
+        st.integers(0, 6),
+        st.integers(0, 4),
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@given(few_buffers)
+def test_few_buffers_are_packed_as_well_as_any_order_packs_them(buffers: list[Buffer]) -> None:
+    assert place_buffers(buffers) == optimum(buffers)
+
+
+@given(buffers_)
+def test_no_packing_is_worse_than_greedy_by_size(buffers: list[Buffer]) -> None:
+    # Less than 64 above the bound the search ends: a session's memory is rounded up.
+    assert place_buffers(buffers) <= align_up(greedy_by_size(buffers), 64)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_limit_of_time_leaves_the_best_packing_so_far(seed: int) -> None:
+    buffers = hard_packing(seed, 300, trimmed=0)
+    assert place_buffers(buffers, seconds=0.0) <= greedy_by_size(buffers)
+    assert overlapping(buffers) == []
+
+
+def test_hard_packings_are_as_hard_as_they_claim() -> None:
+    for buffers, pieces in zip(hard_packings(3), (154, 304, 454), strict=True):
+        assert len(buffers) == pieces
+        assert load(buffers) == CAPACITY
+        assert 1.30 <= greedy_by_size(buffers) / CAPACITY <= 1.48
+
+
+def test_without_numba_many_buffers_are_packed_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("edgeinfer.convert.plan.offsets._canonical_search", lambda: None)
+    buffers = perfect_packing(3, 70)
+    assert place_buffers(buffers) <= greedy_by_size(buffers)
     assert overlapping(buffers) == []

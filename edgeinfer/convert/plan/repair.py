@@ -18,6 +18,7 @@ Not guaranteed: that a packing is found where there is one, since budgets limit 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -30,9 +31,15 @@ _WORK_PER_SEARCH = 20_000  # buffers looked at
 
 @dataclass
 class Budget:
-    """How many buffers may still be looked at."""
+    """How many buffers may still be looked at, and the clock's end if there is one."""
 
     work: int
+    deadline: float | None = None
+
+    @property
+    def spent(self) -> bool:
+        """Whether nothing may be looked at any more."""
+        return self.work <= 0 or (self.deadline is not None and time.monotonic() > self.deadline)
 
 
 def repair(
@@ -131,7 +138,7 @@ class _Search:
         # One entry for each placed buffer, and one more: the choices that are left at that depth.
         choices = [self.candidates(preference)]
         undo: list[tuple[int, int, list[int]]] = []
-        work = min(_WORK_PER_SEARCH, budget.work)
+        work = 0 if budget.spent else min(_WORK_PER_SEARCH, budget.work)
         budget.work -= work
         while choices and self.waiting and work > 0:
             if not choices[-1]:
