@@ -227,6 +227,7 @@ def test_importing_edgeinfer_loads_little_beside_numpy() -> None:
         "edgeinfer.errors",
         "edgeinfer.model",
         "edgeinfer.session",
+        "edgeinfer.turn",
         "edgeinfer.source_format",
     }
     assert added - own <= {"_cffi_backend", "__future__", "sitecustomize", "usercustomize"}

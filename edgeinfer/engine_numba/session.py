@@ -11,7 +11,8 @@ from edgeinfer.engine_numba.node import Array, Run
 from edgeinfer.engine_numba.storage import Storage
 from edgeinfer.errors import InputError
 from edgeinfer.feed import Feed
-from edgeinfer.session import Session, _sessions, _Turn
+from edgeinfer.session import Session, _sessions
+from edgeinfer.turn import Turn
 
 if TYPE_CHECKING:
     from edgeinfer.convert.model_file import FileProgram
@@ -28,7 +29,7 @@ class NumbaSession(Session):
         self._handle = handle
         self.inputs = handle.inputs
         self.outputs = handle.outputs
-        self._turn = _Turn()
+        self._turn = Turn()
         self._feed = None
         self.runs = 0  # that `_call` made
         self._end_threads = None

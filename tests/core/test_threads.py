@@ -339,16 +339,16 @@ def test_loading_that_is_interrupted_ends_its_threads(
 ) -> None:
     code = """
 from edgeinfer import session as module
-real = module._Turn
+real = module.Turn
 def interrupted():
     raise KeyboardInterrupt
-module._Turn = interrupted  # right after the threads have started
+module.Turn = interrupted  # right after the threads have started
 for _ in range(20):
     try:
         edgeinfer.load(model_path, threads=4)
     except KeyboardInterrupt:
         pass
-module._Turn = real
+module.Turn = real
 print((model.run(x) == expected).all(), len(os.listdir("/proc/self/task")))
 """
     assert script(code, repo_root, digits, tmp_path).startswith("True ")
