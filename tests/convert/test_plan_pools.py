@@ -70,7 +70,7 @@ def row_by_row(program: Program) -> Plan:
         is_input, is_output = value is source, value is result
         buffers.append(Buffer(size, 0, len(steps) - 1, offset, is_input, is_output))
         end, offset = offset + size, offset + -(-size // 64) * 64
-    return Plan(list(program.operations), buffers, placements, steps, end, 0)
+    return Plan(program, list(program.operations), buffers, placements, steps, end, 0)
 
 
 def results_of(program: Program, plan: Plan, x: np.ndarray, **options: Any) -> np.ndarray:

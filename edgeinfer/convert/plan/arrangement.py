@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgeinfer.convert.plan.bands import Bands
@@ -14,6 +15,7 @@ from edgeinfer.convert.program import Operation, Program, Step
 class Arrangement:
     """Everything that is decided before offsets.
 
+    groups are the operations that take turns with each other, in order; none where all run whole.
     cost is in nanoseconds, by the costs that it was planned with (`step_cost`).
     """
 
@@ -24,7 +26,8 @@ class Arrangement:
     ring_rows: dict[Storage, int]
     lifetimes: dict[Storage, tuple[int, int]]
     live: list[int]
-    cost: float = 0.0
+    groups: list[range]
+    cost: float
 
     @property
     def peak(self) -> int:
@@ -42,11 +45,21 @@ def arrange(
     layout: Layout,
     operations: list[Operation],
     bands: Bands,
+    *,
+    groups: Sequence[range] = (),
     cost: float = 0.0,
 ) -> Arrangement:
     """Lifetimes and live bytes of these steps."""
     lifetimes = find_lifetimes(layout, operations, bands.steps)
     live = live_bytes(make_buffers(lifetimes, bands.ring_rows), aligned=True)
     return Arrangement(
-        program, layout, operations, bands.steps, bands.ring_rows, lifetimes, live, cost
+        program,
+        layout,
+        operations,
+        bands.steps,
+        bands.ring_rows,
+        lifetimes,
+        live,
+        list(groups),
+        cost,
     )

@@ -1,9 +1,9 @@
 """Arrangements to choose from: every operation whole, and groups of operations by bands.
 
 The plan of whole operations knows more ways to save memory where nothing takes turns (views undone,
-results written over operands that have several readers); groups know rings. Both are candidates,
-and so are the groups of the same program with its global pools cut in two (`pools`): one operation
-adds rows up as they come, another finishes the mean.
+results written over operands that have several readers); groups know rings. Both are candidates.
+Groups are those of the same program with its global pools cut in two (`pools`): one operation adds
+rows up as they come, another finishes the mean.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from edgeinfer.convert.plan.views import share_views
 from edgeinfer.convert.plan.whole import arrange_whole
 from edgeinfer.convert.program import Program
 
+_SMALLER = (0.9, 0.75, 0.6)
 _LONGEST_FOR_SPEED = 16  # operations in a group that is to keep tensors in the cache
 
 
@@ -38,7 +39,7 @@ class Candidates:
         found = arrange_whole(self._program)
         bands = Bands(found.steps)
         cost = self._costs.of_plan(found.layout, found.operations, bands)
-        return arrange(found.program, found.layout, found.operations, bands, cost)
+        return arrange(found.program, found.layout, found.operations, bands, cost=cost)
 
     @cached_property
     def fastest(self) -> Arrangement:
@@ -55,26 +56,27 @@ class Candidates:
     def within(self, limit: float) -> Arrangement | None:
         """The fastest whose peak is at most `limit`; None when there is none."""
         found = [self.whole] if self.whole.peak <= limit else []
-        for streams in self._streams:
-            cut = streams.groups.cheapest(limit)
-            if cut is not None:
-                found.append(streams.arrange(cut))
+        cut = self._streams.groups.cheapest(limit)
+        if cut is not None:
+            found.append(self._streams.arrange(cut))
         return min(found, key=lambda a: (a.cost, a.peak), default=None)
 
-    def smallest(self) -> Arrangement:
-        """The one with the lowest peak."""
-        found = [self.whole]
-        for streams in self._streams:
-            cut = streams.groups.cheapest(streams.groups.smallest())
-            assert cut is not None
-            found.append(streams.arrange(cut))
-        return min(found, key=lambda a: (a.peak, a.cost))
+    def smallest(self) -> list[Arrangement]:
+        """Those with the lowest peaks: overlaps decide which of them is the smallest plan."""
+        groups = self._streams.groups
+        lowest = groups.smallest()
+        cuts = [groups.cheapest(lowest)]
+        # Overlaps make the largest group smaller; then others must be as well.
+        largest = max(cuts[0] or [], key=lambda group: group.nbytes, default=None)
+        if largest is not None:
+            cuts += [groups.cheapest(lowest * part, exempt=largest) for part in _SMALLER]
+        found = [self._streams.arrange(cut) for cut in cuts if cut is not None]
+        return [self.whole, *found]
 
     def curve(self) -> list[Arrangement]:
         """From the fastest to the smallest, each slower and smaller than the one before."""
         found = [self.whole]
-        for streams in self._streams:
-            found += [streams.arrange(cut) for cut in streams.groups.curve()]
+        found += [self._streams.arrange(cut) for cut in self._streams.groups.curve()]
         found.sort(key=lambda a: (a.cost, a.peak))
         curve: list[Arrangement] = []
         for arrangement in found:
@@ -83,12 +85,8 @@ class Candidates:
         return curve
 
     @cached_property
-    def _streams(self) -> list[_Streams]:
-        programs = [self._program]
-        by_rows = accumulate_pools(self._program)
-        if by_rows.operations != self._program.operations:
-            programs.append(by_rows)
-        return [_Streams(program, self._costs, self._feed_inputs) for program in programs]
+    def _streams(self) -> _Streams:
+        return _Streams(accumulate_pools(self._program), self._costs, self._feed_inputs)
 
 
 class _Streams:
@@ -111,4 +109,7 @@ class _Streams:
         """The arrangement of a cut."""
         bands = steps_of(self.flow, cut)
         cost = self._costs.of_plan(self._layout, self._operations, bands)
-        return arrange(self._program, self._layout, self._operations, bands, cost)
+        groups = [range(group.first, group.last) for group in cut]
+        return arrange(
+            self._program, self._layout, self._operations, bands, groups=groups, cost=cost
+        )

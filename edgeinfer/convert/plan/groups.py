@@ -73,14 +73,17 @@ class Groups:
             self._born[max(first, 0)].append(storage)
         self._choices = [self._ending_at(last) for last in range(1, count + 1)]
 
-    def cheapest(self, limit: float) -> list[Group] | None:
-        """The cheapest cut of which no group takes more than `limit` bytes; None without one."""
+    def cheapest(self, limit: float, *, exempt: Group | None = None) -> list[Group] | None:
+        """The cheapest cut of which no group takes more than `limit` bytes; None without one.
+
+        The group `exempt` may take more.
+        """
         best: list[tuple[float, list[Group]] | None] = [(0.0, [])]
         for choices in self._choices:
             found: tuple[float, Group] | None = None
             for group in choices:
                 before = best[group.first]
-                if group.nbytes > limit or before is None:
+                if (group.nbytes > limit and group != exempt) or before is None:
                     continue
                 cost = before[0] + group.cost
                 if found is None or cost < found[0]:

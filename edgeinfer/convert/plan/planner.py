@@ -24,10 +24,11 @@ from edgeinfer.convert.plan.arrangement import Arrangement
 from edgeinfer.convert.plan.candidates import Candidates
 from edgeinfer.convert.plan.lifetimes import live_bytes, make_buffers
 from edgeinfer.convert.plan.offsets import place_buffers
+from edgeinfer.convert.plan.overlap import Cluster, find_clusters
 from edgeinfer.convert.plan.step_cost import StepCosts
 from edgeinfer.convert.plan.verify import verify_plan
-from edgeinfer.convert.plan.views import ARENA_ALIGNMENT
-from edgeinfer.convert.program import Operation, Placement, Plan, Program
+from edgeinfer.convert.plan.views import ARENA_ALIGNMENT, Storage
+from edgeinfer.convert.program import Buffer, Operation, Placement, Plan, Program
 from edgeinfer.errors import BudgetError, InputError
 
 OPTIMIZE = ("latency", "balanced", "ram")
@@ -70,13 +71,20 @@ def plan_program(
     if optimize not in OPTIMIZE:
         raise InputError(f"optimize is {optimize!r}, must be one of {', '.join(OPTIMIZE)}")
     candidates = Candidates(program, costs or StepCosts(), feed_inputs=feed_inputs)
-    plan = make_plan(_wanted(candidates, optimize))
+    if optimize == "ram":
+        plan = _smallest(candidates)
+    else:
+        # What was planned for speed needs no overlaps, which older readers of the file refuse.
+        plan = make_plan(_wanted(candidates, optimize), overlap=optimize != "latency")
     if ram_budget is None or session_bytes(plan.program, plan) <= ram_budget:
         return plan
     for arrangement in _that_fit(candidates, ram_budget):
         plan = make_plan(arrangement)
         if session_bytes(plan.program, plan) <= ram_budget:
             return plan
+    plan = _smallest(candidates)
+    if session_bytes(plan.program, plan) <= ram_budget:
+        return plan
     raise _over_budget(plan, ram_budget)
 
 
@@ -92,20 +100,45 @@ def plan_curve(
     return plans
 
 
-def make_plan(chosen: Arrangement) -> Plan:
-    """Decide the addresses, and prove the plan right."""
-    buffers = make_buffers(chosen.lifetimes, chosen.ring_rows)
+def make_plan(chosen: Arrangement, *, overlap: bool = True) -> Plan:
+    """Decide the addresses, and prove the plan right.
+
+    With `overlap` tensors may overlap in part (`overlap`) where that makes the arena smaller.
+    """
+    plan = _placed(chosen, [])
+    if overlap and chosen.ring_rows:
+        for clusters in find_clusters(chosen):
+            other = _placed(chosen, clusters)
+            if other.arena_bytes < plan.arena_bytes:
+                plan = other
+    verify_plan(plan.program, plan)
+    return plan
+
+
+def _placed(chosen: Arrangement, clusters: Sequence[Cluster]) -> Plan:
+    """The plan in which each cluster is one buffer, and every other storage has its own."""
+    index_of: dict[Storage, int] = {}
+    inside: dict[Storage, int] = {}
+    buffers: list[Buffer] = []
+    for cluster in clusters:
+        lifetimes = [chosen.lifetimes[storage] for storage in cluster.offsets]
+        first, last = min(first for first, _ in lifetimes), max(last for _, last in lifetimes)
+        inside.update(cluster.offsets)
+        index_of.update(dict.fromkeys(cluster.offsets, len(buffers)))
+        buffers.append(Buffer(cluster.nbytes, first, last))
+    alone = {s: life for s, life in chosen.lifetimes.items() if s not in index_of}
+    index_of.update({storage: len(buffers) + at for at, storage in enumerate(alone)})
+    buffers += make_buffers(alone, chosen.ring_rows)
     arena_bytes = place_buffers(buffers)
     live = live_bytes(buffers, aligned=False)
-    index_of = {storage: index for index, storage in enumerate(chosen.lifetimes)}
-    plan = Plan(
+    return Plan(
         program=chosen.program,
         operations=chosen.operations,
         buffers=buffers,
         placements={
             value: Placement(
                 index_of[storage],
-                storage.offsets[value] - storage.begin,
+                inside.get(storage, 0) + storage.offsets[value] - storage.begin,
                 chosen.ring_rows.get(storage, value.rows),
             )
             for value, storage in chosen.layout.storage_of.items()
@@ -116,21 +149,22 @@ def make_plan(chosen: Arrangement) -> Plan:
         peak_step=live.index(max(live)),
         cost_ns=chosen.cost,
     )
-    verify_plan(plan.program, plan)
-    return plan
+
+
+def _smallest(candidates: Candidates) -> Plan:
+    plans = map(make_plan, candidates.smallest())
+    return min(plans, key=lambda plan: (session_bytes(plan.program, plan), plan.cost_ns))
 
 
 def _wanted(candidates: Candidates, optimize: str) -> Arrangement:
     if optimize == "latency":
         return candidates.fastest
-    if optimize == "ram":
-        return candidates.smallest()
     slowest = BALANCED_SLOWDOWN * candidates.fastest.cost
     return [found for found in candidates.curve() if found.cost <= slowest][-1]
 
 
 def _that_fit(candidates: Candidates, ram_budget: int) -> Iterator[Arrangement]:
-    """Arrangements that ought to fit, the fastest first, and at last the smallest there is."""
+    """Arrangements that ought to fit, the fastest first."""
     limit = float("inf")
     for _ in range(_PLACEMENTS):
         found = candidates.within(limit)
@@ -140,7 +174,6 @@ def _that_fit(candidates: Candidates, ram_budget: int) -> Iterator[Arrangement]:
         if over <= 0:
             yield found
         limit = found.peak - max(over, ARENA_ALIGNMENT)
-    yield candidates.smallest()
 
 
 def session_bytes(program: Program, plan: Plan) -> int:

@@ -10,8 +10,8 @@ A plan passes when
 - every operation of the program is run for all of its rows, once, or is one of the three that move
   bytes;
 - each step finds the right bytes in every operand it reads, and graph outputs are right at the end;
-- what a step writes does not touch what it reads, unless the operator may write in place and the
-  two are the same bytes;
+- the rows that a step writes do not touch those that it reads, unless the operator may write in
+  place and the two are the same bytes;
 - each operand lies aligned inside its buffer, and the buffer's lifetime includes the step;
 - buffers lie inside the arena, at multiples of 64, and those whose lifetimes meet do not overlap;
 - a graph input or output fills a buffer of its own that is marked as such, an input's buffer is
@@ -233,27 +233,36 @@ def _places(
 
 
 def _verify_operands(plan: Plan, index: int, operation: Operation, where: str) -> None:
-    outputs = [(v, _address(plan, v, index), _held_bytes(plan, v)) for v in operation.outputs]
-    for number, (_, address, size) in enumerate(outputs):
-        for _, other, other_size in outputs[:number]:
+    step = plan.steps[index]
+    band = step.row_begin, step.row_end
+    written: list[tuple[int, int]] = []
+    for number, value in enumerate(operation.outputs):
+        rows = band if number == 0 else (0, value.rows)
+        places = [(at, at + size) for at, _, size in _places(plan, value, index, rows)]
+        for begin, end in places:
             _require(
-                address + size <= other or other + other_size <= address,
+                all(end <= low or high <= begin for low, high in written),
                 f"{where}: its outputs overlap",
             )
+        written += places
     for value in _arena_operands(operation.inputs):
-        begin, held = _address(plan, value, index), _held_bytes(plan, value)
-        for _, address, size in outputs:
-            apart = begin + held <= address or address + size <= begin
-            step = plan.steps[index]
-            band = (step.row_begin, step.row_end)
-            in_place = (
-                rows_read(operation, value, *band) == band  # else it reads what it has written
-                and (begin, held) == (address, size)
-                and operation.operator in IN_PLACE
-                and value.shape == operation.output.shape
-                and value.row_bytes == operation.output.row_bytes
-            )
-            _require(apart or in_place, f"{where} writes over {value.name!r} while reading it")
+        rows = rows_read(operation, value, *band)
+        in_place = (
+            rows == band  # else it reads what it has written
+            and plan.placements[value] == plan.placements[operation.outputs[0]]
+            and operation.operator in IN_PLACE
+            and value.shape == operation.output.shape
+            and value.row_bytes == operation.output.row_bytes
+        )
+        _require(
+            in_place
+            or all(
+                at + size <= low or high <= at
+                for at, _, size in _places(plan, value, index, rows)
+                for low, high in written
+            ),
+            f"{where} writes over {value.name!r} while reading it",
+        )
 
 
 # --- whose bytes are whose

@@ -1,0 +1,184 @@
+"""Rows of one tensor where rows of another have died: tensors of a buffer overlap in part.
+
+A ring is full at some times and nearly empty at others; of a tensor that is written band by band
+the last rows are not there until the end, and of one that is read band by band the first are not
+needed any more. Tensors whose rows are never needed at the same bytes at the same time may share
+these bytes. Here that is decided for tensors that neighbouring groups of operations work on: they
+form a *cluster*, one buffer of the file, in which each has a place.
+
+Algorithm. For every place in a ring, and every row of a whole tensor, the set of steps is known in
+which it holds something that is still to be read, or is read or written. Tensors are placed in
+several orders, the largest first, or those that are needed last; each goes to the lowest offset at
+which these sets do not meet where bytes do. The lowest packing wins. Which groups' tensors form a
+cluster is tried: those of each group, of the first and of all others, of all.
+
+Not guaranteed: the lowest packing. Offsets are tried only where rows then begin or end together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from edgeinfer.budget import align_up
+from edgeinfer.convert.plan.arrangement import Arrangement
+from edgeinfer.convert.plan.lifetimes import activations
+from edgeinfer.convert.plan.rows import own_rows_read, rows_read
+from edgeinfer.convert.plan.views import Storage
+
+_OFFSETS = 16
+"""Tensors begin at multiples of this inside a cluster."""
+
+_MOST_PLACES = 500  # rows of all tensors of a cluster
+_MOST_ROWS = 16  # of a ring that is tried with each of its rows at the beginning of another's
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Storages that overlap in part, each at its offset."""
+
+    offsets: dict[Storage, int]
+    nbytes: int
+
+
+@dataclass
+class _Tensor:
+    """A storage by rows: the steps in which each place of a row is taken, as bits of an integer."""
+
+    storage: Storage
+    row_bytes: int
+    taken: list[int]
+    offset: int = -1
+
+    @property
+    def nbytes(self) -> int:
+        return self.row_bytes * len(self.taken)
+
+    @property
+    def last(self) -> int:
+        return max(taken.bit_length() for taken in self.taken)
+
+    def fits(self, offset: int, placed: Sequence[_Tensor]) -> bool:
+        """Whether it may lie there."""
+        for other in placed:
+            begin = max(offset, other.offset)
+            end = min(offset + self.nbytes, other.offset + other.nbytes)
+            while begin < end:
+                mine, theirs = begin - offset, begin - other.offset
+                row, row_of_other = mine // self.row_bytes, theirs // other.row_bytes
+                if self.taken[row] & other.taken[row_of_other]:
+                    return False
+                begin = min(
+                    offset + (row + 1) * self.row_bytes,
+                    other.offset + (row_of_other + 1) * other.row_bytes,
+                )
+        return True
+
+    def offsets(self, placed: Sequence[_Tensor]) -> list[int]:
+        """Where to try it, the lowest first."""
+        shifts = [0, self.nbytes]
+        if len(self.taken) <= _MOST_ROWS:
+            shifts = [self.row_bytes * row for row in range(len(self.taken) + 1)]
+        edges = {
+            other.offset + other.row_bytes * row
+            for other in placed
+            for row in range(len(other.taken) + 1)
+        }
+        behind = align_up(max(edges, default=0), _OFFSETS)
+        found = {0, behind, *(edge - shift for edge in edges for shift in shifts)}
+        return sorted(offset for offset in found if offset >= 0 and offset % _OFFSETS == 0)
+
+
+def find_clusters(arrangement: Arrangement) -> Iterator[list[Cluster]]:
+    """Ways to let the tensors of an arrangement's groups overlap."""
+    operations, groups = arrangement.operations, arrangement.groups
+    tensors = _tensors(arrangement)
+    born: list[list[_Tensor]] = [[] for _ in groups]
+    for storage, tensor in tensors.items():
+        writers = [i for i, op in enumerate(operations) if op.outputs[0] in storage.offsets]
+        for members, group in zip(born, groups, strict=True):
+            if writers and min(writers) in group:
+                members.append(tensor)
+    ways = [born]
+    if len(born) > 1:
+        others = [tensor for members in born[1:] for tensor in members]
+        ways += [[born[0], others], [[*born[0], *others]]]
+    for way in ways:
+        clusters = [
+            _pack(members)
+            for members in way
+            if len(members) > 1 and sum(len(tensor.taken) for tensor in members) <= _MOST_PLACES
+        ]
+        found = [cluster for cluster in clusters if _overlaps_in_part(cluster, tensors)]
+        if found:
+            yield found
+
+
+def _overlaps_in_part(cluster: Cluster, tensors: Mapping[Storage, _Tensor]) -> bool:
+    """Whether it needs to be one buffer.
+
+    A reader of the file takes tensors that have only the very same bytes in common for results in
+    place.
+    """
+    spans = sorted((at, at + tensors[storage].nbytes) for storage, at in cluster.offsets.items())
+    return any(a != b and b[0] < a[1] for at, a in enumerate(spans) for b in spans[at + 1 :])
+
+
+def _tensors(arrangement: Arrangement) -> dict[Storage, _Tensor]:
+    """Those that may overlap others: all their values have the same rows, and are no boundary's."""
+    layout, operations = arrangement.layout, arrangement.operations
+    steps, ring_rows = arrangement.steps, arrangement.ring_rows
+    rows: dict[Storage, list[tuple[int, int]]] = {}  # of each row: first and last step
+    made = {value for operation in operations for value in operation.outputs}
+    for storage in layout.storages():
+        values = list(storage.offsets)
+        shapes = {(value.rows, value.row_bytes, storage.offsets[value]) for value in values}
+        if storage.pinned is None and len(shapes) == 1 and made.issuperset(values):
+            rows[storage] = [(len(steps), -1)] * values[0].rows
+
+    def touch(storage: Storage, begin: int, end: int, step: int) -> None:
+        of_storage = rows.get(storage)
+        if of_storage is not None:
+            for row in range(begin, end):
+                first, last = of_storage[row]
+                of_storage[row] = min(first, step), max(last, step)
+
+    for index, step in enumerate(steps):
+        operation = operations[step.operation]
+        band = step.row_begin, step.row_end
+        for value in activations(operation.inputs):
+            touch(layout.storage_of[value], *rows_read(operation, value, *band), index)
+        for number, value in enumerate(operation.outputs):
+            touch(layout.storage_of[value], *(band if number == 0 else (0, value.rows)), index)
+        own = own_rows_read(operation, step.row_begin)
+        touch(layout.storage_of[operation.outputs[0]], *own, index)
+    found = {}
+    for storage, lives in rows.items():
+        value = next(iter(storage.offsets))
+        held = ring_rows.get(storage, value.rows)
+        taken = [0] * held
+        for row, (first, last) in enumerate(lives):
+            if last >= 0:
+                taken[row % held] |= (1 << last + 1) - (1 << first)
+        found[storage] = _Tensor(storage, value.row_bytes, taken)
+    return found
+
+
+def _pack(tensors: Sequence[_Tensor]) -> Cluster:
+    """The lowest of a few packings."""
+    orders = [
+        sorted(tensors, key=lambda t: -t.nbytes),
+        sorted(tensors, key=lambda t: (-t.last, -t.nbytes)),
+    ]
+    best = Cluster({}, 0)
+    for order in orders:
+        placed: list[_Tensor] = []
+        for tensor in order:
+            tensor.offset = next(
+                offset for offset in tensor.offsets(placed) if tensor.fits(offset, placed)
+            )
+            placed.append(tensor)
+        nbytes = max(tensor.offset + tensor.nbytes for tensor in placed)
+        if not best.nbytes or nbytes < best.nbytes:
+            best = Cluster({tensor.storage: tensor.offset for tensor in placed}, nbytes)
+    return best
