@@ -18,7 +18,9 @@ from edgeinfer.cli.arguments import (
     require_writable,
 )
 from edgeinfer.cli.model_file import read_or_convert
-from edgeinfer.printing import print_json
+from edgeinfer.cli.progress import Progress
+from edgeinfer.errors import InputError
+from edgeinfer.printing import format_table, print_json
 
 if TYPE_CHECKING:
     from edgeinfer.convert.model_file import FileProgram
@@ -34,6 +36,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--svg", metavar="FILE", help="draw memory over time as SVG")
     parser.add_argument("--png", metavar="FILE", help="as PNG; needs the `plot` extra")
+    parser.add_argument(
+        "--pareto",
+        action="store_true",
+        help="RAM against time: the plans that `convert` chooses from. Needs a .tflite or .onnx "
+        "file; on the page of --html it is drawn",
+    )
+    parser.add_argument(
+        "--feed-inputs",
+        action="store_true",
+        help="with --pareto: plans for inputs that are fed row by row",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON for scripts")
 
 
@@ -48,18 +61,44 @@ def run(args: argparse.Namespace) -> int:
 
     if args.html:
         require_converter("--html")
+    if args.feed_inputs and not args.pareto:
+        raise InputError("--feed-inputs chooses among the plans of --pareto: give both")
+    curve = _curve(Path(args.model), args.feed_inputs) if args.pareto else []
     programs = read_or_convert(Path(args.model)).programs
     if args.html:
-        from edgeinfer.convert.page import plan_html
+        from edgeinfer.convert.page import ParetoPoint, plan_html
 
-        page = plan_html(programs, title=Path(args.model).name)
+        points = [
+            ParetoPoint(f"{point['steps']} steps", point["time"], point["arena_bytes"], at == 0)
+            for at, point in enumerate(curve)
+        ]
+        page = plan_html(
+            programs,
+            title=Path(args.model).name,
+            pareto=points,
+            pareto_cost_name="estimated time of a run; the fastest plan takes 1",
+        )
         Path(args.html).write_text(page, encoding="utf-8")
     if args.svg:
         Path(args.svg).write_text(draw.plan_svg(programs[0]), encoding="utf-8")
     if args.png:
         draw.plan_png(programs[0], Path(args.png))
     if args.json:
-        print_json({"programs": [_as_data(program) for program in programs]})
+        shown: dict[str, Any] = {"programs": [_as_data(program) for program in programs]}
+        print_json({**shown, "pareto": curve} if args.pareto else shown)
+        return 0
+    if args.pareto:
+        rows = [
+            [
+                format_bytes(p["arena_bytes"]),
+                str(p["session_bytes"]),
+                f"{p['time']:.2f}",
+                p["steps"],
+            ]
+            for p in curve
+        ]
+        print(format_table(["arena", "session", "time", "steps"], rows))
+        print("\ntime: estimated, the fastest plan takes 1; convert --ram-budget gets any of them")
         return 0
     for program in programs:
         print(draw.plan_table(program))
@@ -67,6 +106,26 @@ def run(args: argparse.Namespace) -> int:
         print(f"session {format_bytes(program.session_bytes)}")
         print(f"each thread beyond the first: {format_bytes(SESSION_THREAD_BYTES)} more")
     return 0
+
+
+def _curve(path: Path, feed_inputs: bool) -> list[dict[str, Any]]:
+    from edgeinfer.convert import pareto_plans, require_converter
+    from edgeinfer.convert.plan import session_bytes
+
+    require_converter("--pareto")
+    if path.suffix == ".edge":
+        raise InputError(f"{path}: --pareto needs the model that it was converted from")
+    with Progress() as progress:
+        plans = pareto_plans(path, feed_inputs=feed_inputs, progress=progress.stage)
+    return [
+        {
+            "arena_bytes": plan.arena_bytes,
+            "session_bytes": session_bytes(plan.program, plan),
+            "time": round(plan.cost_ns / plans[0].cost_ns, 4),
+            "steps": len(plan.steps),
+        }
+        for plan in plans
+    ]
 
 
 def _as_data(program: FileProgram) -> dict[str, Any]:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 from edgeinfer.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    from edgeinfer.convert.api import Conversion, check, convert
+    from edgeinfer.convert.api import Conversion, check, convert, pareto_plans
     from edgeinfer.convert.graph import Problem
 
-__all__ = ["Conversion", "Problem", "check", "convert"]
+__all__ = ["Conversion", "Problem", "check", "convert", "pareto_plans"]
 
 
 def require_converter(what: str) -> None:

@@ -16,7 +16,7 @@ from edgeinfer.convert.frontends import FORMATS, read
 from edgeinfer.convert.graph import Graph, Node, Problem, Tensor
 from edgeinfer.convert.lower.lower_graph import Lowered, lower
 from edgeinfer.convert.passes import run_passes
-from edgeinfer.convert.plan import plan_program, session_bytes
+from edgeinfer.convert.plan import plan_curve, plan_program, session_bytes
 from edgeinfer.convert.precision_reasons import in_order, precision_reasons, refuse_float
 from edgeinfer.convert.program import Operation, Plan, Program, Value
 from edgeinfer.convert.source_bytes import source_bytes
@@ -227,6 +227,32 @@ def check(
     _load_custom_ops(custom_ops)
     graph, _ = _load(source, name, shapes)
     return _lower(graph).problems
+
+
+def pareto_plans(
+    source: Source,
+    *,
+    name: str | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    feed_inputs: bool = False,
+    custom_ops: CustomOps = (),
+    progress: Callable[[str], None] | None = None,
+) -> list[Plan]:
+    """Memory plans of a source model, from the fastest to the smallest.
+
+    Each takes less memory than the one before, and by the planner's estimate more time
+    (`Plan.cost_ns`, nanoseconds). `convert` takes one of them: the first, or what `optimize` and
+    `ram_budget` ask for. Parameters and errors are those of `convert`.
+    """
+    begin = progress or _silent
+    _load_custom_ops(custom_ops)
+    begin("reading")
+    graph, _ = _load(source, name, shapes)
+    begin("passes")
+    lowered = _lower(graph)
+    _refuse(graph.name, lowered.problems)
+    begin("planning")
+    return plan_curve(lowered.program, feed_inputs=feed_inputs)
 
 
 def _quantize(

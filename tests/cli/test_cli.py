@@ -190,6 +190,31 @@ def test_plan_of_a_source_model(digits_dir: Path, capsys: pytest.CaptureFixture[
     assert _json_of(capsys)["programs"][0]["arena_bytes"] > 0
 
 
+def test_plan_shows_ram_against_time(
+    tmp_path: Path, digits_dir: Path, edge_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, page = str(digits_dir / "digits_int8.onnx"), tmp_path / "plan.html"
+    assert main(["plan", source, "--pareto", "--json", "--html", str(page)]) == 0
+    curve = _json_of(capsys)["pareto"]
+    assert len(curve) > 1 and curve[0]["time"] == 1.0
+    for faster, smaller in itertools.pairwise(curve):
+        assert faster["arena_bytes"] > smaller["arena_bytes"]
+        assert faster["time"] <= smaller["time"]
+    assert f"{curve[-1]['steps']} steps" in page.read_text()
+    out = tmp_path / "small.edge"
+    assert main(["convert", source, "-o", str(out), "--optimize", "ram", "--json"]) == 0
+    assert _json_of(capsys)["arena_bytes"] <= curve[-1]["arena_bytes"]
+    budget = str(curve[1]["session_bytes"])
+    assert main(["convert", source, "-o", str(out), "--ram-budget", budget, "--json"]) == 0
+    assert _json_of(capsys)["session_bytes"] <= int(budget)
+    assert main(["plan", source, "--pareto"]) == 0
+    assert "estimated" in capsys.readouterr().out
+    assert main(["plan", str(edge_file), "--pareto"]) != 0
+    assert "needs the model that it was converted from" in capsys.readouterr().err
+    assert main(["plan", source, "--feed-inputs"]) != 0
+    assert "give both" in capsys.readouterr().err
+
+
 def test_run_prints_and_saves(
     tmp_path: Path, edge_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

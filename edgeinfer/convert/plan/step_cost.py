@@ -21,34 +21,31 @@ from edgeinfer.convert.program import Operation
 class StepCosts:
     """Costs of one device, in nanoseconds.
 
-    mac_ns : a multiplication of a dense layer. Counted as bytes of weights times output positions.
-    depthwise_mac_ns : of a depthwise convolution.
-    byte_ns : reading or writing a byte of an activation that is in the cache.
+    mac_ns : a multiplication. Counted as bytes of weights times output positions.
+    byte_ns : reading or writing a byte of an activation, depthwise convolutions and requantising
+        included.
     step_ns : setting up a step.
     weight_ns : reading a byte of weights, once for each step.
     memory_ns : a byte of a tensor that is written to memory and read from there again.
     cache_bytes : what a core keeps near, weights and other things aside.
     """
 
-    mac_ns: float = 0.02
-    depthwise_mac_ns: float = 0.08
-    byte_ns: float = 0.1
-    step_ns: float = 3000.0
-    weight_ns: float = 0.1
+    mac_ns: float = 0.035
+    byte_ns: float = 0.87
+    step_ns: float = 450.0
+    weight_ns: float = 0.03
     memory_ns: float = 0.1
     cache_bytes: int = 256 * 1024
 
     def of_step(self, operation: Operation) -> float:
         """What each step costs, however many rows it has."""
-        return self.step_ns + self.weight_ns * _weight_bytes(operation)
+        return self.step_ns + self.weight_ns * weight_bytes(operation)
 
     def of_rows(self, operation: Operation) -> float:
         """What all rows cost together, in however many steps."""
         positions = math.prod(operation.outputs[0].shape[:-1])
-        depthwise = operation.operator.startswith("depthwise")
-        mac_ns = self.depthwise_mac_ns if depthwise else self.mac_ns
-        moved = sum(v.nbytes for v in activations([*operation.inputs, *operation.outputs]))
-        return mac_ns * _weight_bytes(operation) * positions + self.byte_ns * moved
+        macs = weight_bytes(operation) * positions
+        return self.mac_ns * macs + self.byte_ns * moved_bytes(operation)
 
     def of_plan(self, layout: Layout, operations: Sequence[Operation], bands: Bands) -> float:
         """All steps of a plan, and the tensors that stand whole in memory."""
@@ -64,6 +61,12 @@ class StepCosts:
         return steps + rows + self.memory_ns * spilled
 
 
-def _weight_bytes(operation: Operation) -> int:
+def moved_bytes(operation: Operation) -> int:
+    """Bytes of the activations that it reads and writes."""
+    return sum(v.nbytes for v in activations([*operation.inputs, *operation.outputs]))
+
+
+def weight_bytes(operation: Operation) -> int:
+    """Bytes of its constants."""
     constants = {v for v in operation.inputs if v is not None and v.data is not None}
     return sum(value.nbytes for value in constants)

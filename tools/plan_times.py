@@ -1,0 +1,158 @@
+"""RAM against time, measured: plans of a model from the fastest to the smallest, run in turn.
+
+    python tools/plan_times.py model.tflite ... [--feed-inputs] [--core 1] [--seconds 2] [--fit]
+
+Of each model: the plan in which every operation runs whole, the one that `convert` takes, and those
+of the curve (`edgeinfer plan --pareto`), with the bytes of the arena, medians, the ratio to the
+whole plan, and the ratio that the planner expects. Outputs are compared: every plan must give the
+same bytes. --fit solves for the constants of `edgeinfer/convert/plan/step_cost.py` by least squares
+of the relative errors over all plans shown, and prints them; it changes no file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+import edgeinfer  # noqa: E402
+from edgeinfer.convert import convert  # noqa: E402
+from edgeinfer.convert.plan import plan_curve, plan_program  # noqa: E402
+from edgeinfer.convert.plan.candidates import Candidates  # noqa: E402
+from edgeinfer.convert.plan.planner import make_plan  # noqa: E402
+from edgeinfer.convert.plan.step_cost import StepCosts, moved_bytes, weight_bytes  # noqa: E402
+from edgeinfer.convert.program import Plan, Program  # noqa: E402
+from edgeinfer.convert.write import write_model  # noqa: E402
+from edgeinfer.printing import format_table  # noqa: E402
+
+_MOST_PLANS = 8  # of a curve
+
+
+@dataclass
+class Timed:
+    """A plan, and what a run took in each round."""
+
+    label: str
+    plan: Plan
+    nanoseconds: list[int]
+
+    @property
+    def median(self) -> float:
+        return float(np.median(self.nanoseconds))
+
+
+def plans_of(program: Program, *, feed_inputs: bool) -> list[Timed]:
+    """The plans to compare, that of whole operations first."""
+    curve = plan_curve(program, feed_inputs=feed_inputs)
+    shown = {round(i * (len(curve) - 1) / (_MOST_PLANS - 1)) for i in range(_MOST_PLANS)}
+    whole = make_plan(Candidates(program, StepCosts()).whole)
+    smallest = plan_program(program, optimize="ram", feed_inputs=feed_inputs)
+    return [
+        Timed("whole", whole, []),
+        Timed("default", plan_program(program, feed_inputs=feed_inputs), []),
+        *(Timed("curve", curve[i], []) for i in sorted(shown)),
+        Timed("smallest", smallest, []),
+    ]
+
+
+def time_in_turn(plans: Sequence[Timed], seconds: float) -> None:
+    """Run all of them, one after the other, until the time is up.
+
+    Raises
+    ------
+    SystemExit
+        Two plans give different outputs.
+    """
+    models = [edgeinfer.load(write_model([(t.plan.program, t.plan)], {})) for t in plans]
+    rng = np.random.default_rng(0)
+    x = {info.name: _random(rng, info) for info in models[0].inputs}
+    out = [{i.name: np.empty(i.shape, i.dtype) for i in model.outputs} for model in models]
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or not plans[0].nanoseconds:
+        for timed, model, results in zip(plans, models, out, strict=True):
+            begin = time.perf_counter_ns()
+            model.run_into(results, x)
+            timed.nanoseconds.append(time.perf_counter_ns() - begin)
+    for timed, results in zip(plans, out, strict=True):
+        for name, values in results.items():
+            if not np.array_equal(values, out[0][name]):
+                sys.exit(f"the plan of {timed.plan.arena_bytes} bytes gives another {name!r}")
+
+
+def _random(rng: np.random.Generator, info: edgeinfer.TensorInfo) -> np.ndarray:
+    if info.dtype.kind in "iu":
+        limits = np.iinfo(info.dtype)
+        return rng.integers(limits.min, limits.max + 1, info.shape).astype(info.dtype)
+    return rng.standard_normal(info.shape).astype(info.dtype)
+
+
+def fit(plans: Sequence[Timed]) -> StepCosts:
+    """Constants for which the costs come closest to the times, relative to each."""
+    rows = []
+    for timed in plans:
+        plan = timed.plan
+        operations = plan.operations
+        macs = sum(weight_bytes(o) * math.prod(o.outputs[0].shape[:-1]) for o in operations)
+        weights = sum(weight_bytes(operations[step.operation]) for step in plan.steps)
+        rows.append([macs, sum(map(moved_bytes, operations)), len(plan.steps), weights])
+    times = np.array([timed.median for timed in plans])
+    relative = np.array(rows, float) / times[:, None]
+    mac_ns, byte_ns, step_ns, weight_ns = np.linalg.lstsq(relative, np.ones(len(rows)))[0]
+    return StepCosts(
+        mac_ns=float(mac_ns),
+        byte_ns=float(byte_ns),
+        step_ns=float(step_ns),
+        weight_ns=float(weight_ns),
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print, fit."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="+", type=Path, help=".tflite or .onnx files")
+    parser.add_argument("--feed-inputs", action="store_true", help="plans for inputs fed by rows")
+    parser.add_argument("--core", type=int, help="pin to this core")
+    parser.add_argument("--seconds", type=float, default=2.0, help="for each model (default: 2)")
+    parser.add_argument("--fit", action="store_true", help="fit the constants of step costs")
+    args = parser.parse_args(arguments)
+    if args.core is not None:
+        os.sched_setaffinity(0, {args.core})
+    everything: list[Timed] = []
+    for path in args.models:
+        plans = plans_of(convert(path).programs[0], feed_inputs=args.feed_inputs)
+        time_in_turn(plans, args.seconds)
+        print(f"{path.stem}: {len(plans[0].nanoseconds)} rounds")
+        print(format_table(_HEADER, [_row(timed, plans[0]) for timed in plans]))
+        everything += plans
+    if args.fit:
+        print(fit(everything))
+    return 0
+
+
+_HEADER = ["plan", "arena", "steps", "median µs", "to whole", "expected"]
+
+
+def _row(timed: Timed, whole: Timed) -> list[Any]:
+    plan = timed.plan
+    return [
+        timed.label,
+        plan.arena_bytes,
+        len(plan.steps),
+        f"{timed.median / 1e3:.1f}",
+        f"{timed.median / whole.median:.3f}",
+        f"{plan.cost_ns / whole.plan.cost_ns:.3f}",
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
