@@ -8,16 +8,17 @@ form a *cluster*, one buffer of the file, in which each has a place.
 
 Algorithm. For every place in a ring, and every row of a whole tensor, the set of steps is known in
 which it holds something that is still to be read, or is read or written. Tensors are placed in
-several orders, the largest first, or those that are needed last; each goes to the lowest offset at
-which these sets do not meet where bytes do. The lowest packing wins. Which groups' tensors form a
-cluster is tried: those of each group, of the first and of all others, of all.
+several orders, the largest first, those that are needed last, some at random; each goes to the
+lowest offset at which these sets do not meet where bytes do. The lowest packing wins. Which groups'
+tensors form a cluster is tried: those of each group, of the first and of all others, of all.
 
 Not guaranteed: the lowest packing. Offsets are tried only where rows then begin or end together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import random
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from edgeinfer.budget import align_up
@@ -29,6 +30,8 @@ from edgeinfer.convert.plan.views import Storage
 _OFFSETS = 16
 """Tensors begin at multiples of this inside a cluster."""
 
+_SHUFFLES = 10  # orders in which tensors are placed besides, where there are few of them
+_MOST_SHUFFLED = 24
 _MOST_PLACES = 500  # rows of all tensors of a cluster
 _MOST_ROWS = 16  # of a ring that is tried with each of its rows at the beginning of another's
 
@@ -109,19 +112,9 @@ def find_clusters(arrangement: Arrangement) -> Iterator[list[Cluster]]:
             for members in way
             if len(members) > 1 and sum(len(tensor.taken) for tensor in members) <= _MOST_PLACES
         ]
-        found = [cluster for cluster in clusters if _overlaps_in_part(cluster, tensors)]
+        found = [cluster for cluster in clusters if cluster is not None]
         if found:
             yield found
-
-
-def _overlaps_in_part(cluster: Cluster, tensors: Mapping[Storage, _Tensor]) -> bool:
-    """Whether it needs to be one buffer.
-
-    A reader of the file takes tensors that have only the very same bytes in common for results in
-    place.
-    """
-    spans = sorted((at, at + tensors[storage].nbytes) for storage, at in cluster.offsets.items())
-    return any(a != b and b[0] < a[1] for at, a in enumerate(spans) for b in spans[at + 1 :])
 
 
 def _tensors(arrangement: Arrangement) -> dict[Storage, _Tensor]:
@@ -157,20 +150,26 @@ def _tensors(arrangement: Arrangement) -> dict[Storage, _Tensor]:
         value = next(iter(storage.offsets))
         held = ring_rows.get(storage, value.rows)
         taken = [0] * held
+        needed = -1
         for row, (first, last) in enumerate(lives):
-            if last >= 0:
+            # Who opens the file takes a row that was written over, and all before it, for lost.
+            needed = last = max(last, needed)
+            if first <= last:
                 taken[row % held] |= (1 << last + 1) - (1 << first)
         found[storage] = _Tensor(storage, value.row_bytes, taken)
     return found
 
 
-def _pack(tensors: Sequence[_Tensor]) -> Cluster:
-    """The lowest of a few packings."""
+def _pack(tensors: Sequence[_Tensor]) -> Cluster | None:
+    """The lowest of some packings that need to be one buffer; None when none does."""
     orders = [
         sorted(tensors, key=lambda t: -t.nbytes),
         sorted(tensors, key=lambda t: (-t.last, -t.nbytes)),
     ]
-    best = Cluster({}, 0)
+    chance = random.Random(0)
+    if len(tensors) <= _MOST_SHUFFLED:
+        orders += [chance.sample(orders[0], len(tensors)) for _ in range(_SHUFFLES)]
+    best: Cluster | None = None
     for order in orders:
         placed: list[_Tensor] = []
         for tensor in order:
@@ -179,6 +178,16 @@ def _pack(tensors: Sequence[_Tensor]) -> Cluster:
             )
             placed.append(tensor)
         nbytes = max(tensor.offset + tensor.nbytes for tensor in placed)
-        if not best.nbytes or nbytes < best.nbytes:
+        if (best is None or nbytes < best.nbytes) and _overlap_in_part(placed):
             best = Cluster({tensor.storage: tensor.offset for tensor in placed}, nbytes)
     return best
+
+
+def _overlap_in_part(placed: Sequence[_Tensor]) -> bool:
+    """Whether two of them have some bytes in common, and not all.
+
+    Without such a pair they need not be one buffer, and must not: a reader of the file takes
+    tensors of a buffer that have the very same bytes, or none in common, for results in place.
+    """
+    spans = sorted((tensor.offset, tensor.offset + tensor.nbytes) for tensor in placed)
+    return any(a != b and b[0] < a[1] for at, a in enumerate(spans) for b in spans[at + 1 :])
