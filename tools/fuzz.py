@@ -334,9 +334,9 @@ class Harness:
 
 
 def load_seeds(folders: Sequence[Path]) -> list[bytes]:
-    """Files to mutate: those of the folders; or one per operator, and the shipped example."""
+    """Files to mutate: those of the folders; or one per operator, and the shipped example's."""
     if not folders:
-        return [*operator_seeds(), *custom_seeds(), *fed_seeds(), example_seed()]
+        return [*operator_seeds(), *custom_seeds(), *fed_seeds(), *example_seeds()]
     seeds = []
     for folder in folders:
         found = [path.read_bytes() for path in sorted(folder.glob("*.edge"))]
@@ -420,11 +420,12 @@ def fed_seeds() -> list[bytes]:
     return [draft.write() for draft in drafts]
 
 
-def example_seed() -> bytes:
-    """The shipped example, converted."""
+def example_seeds() -> list[bytes]:
+    """The shipped example, converted for speed and for memory, with rings that overlap."""
     from edgeinfer.convert import convert
 
-    return convert(ROOT / "examples" / "digits" / "digits_int8.onnx").data
+    source = ROOT / "examples" / "digits" / "digits_int8.onnx"
+    return [convert(source).data, convert(source, optimize="ram").data]
 
 
 def fuzz(
