@@ -273,9 +273,8 @@ def test_arguments() -> None:
 def test_rows_need_no_alignment() -> None:
     x, y = Value("x", (4, 3), "int32"), Value("y", (4, 3), "int32")
     zero = Value("zero", (1,), "int32", data=np.zeros(1, np.int32))
-    draft = with_rings([x], [y], [maximum(x, zero, y)], [(0, row, row + 1) for row in range(4)])
-    draft.placements[x] = Placement(draft.placements[x].buffer, 0, 4)
-    fed = Fed(draft)
+    steps = [(0, row, row + 1) for row in range(4)]
+    fed = Fed(with_rings([x], [y], [maximum(x, zero, y)], steps, whole=True))
     data = np.arange(-6, 6, dtype=np.int32)
     odd = np.zeros(49, np.uint8)
     odd[1:] = data.view(np.uint8)
