@@ -19,7 +19,7 @@ from edgeinfer.convert.program import Operation
 
 @dataclass(frozen=True)
 class StepCosts:
-    """Costs of one device, in nanoseconds.
+    """Costs of one device, in nanoseconds; those of an AMD EPYC (Zen 1, `avx2`) unless given.
 
     mac_ns : a multiplication. Counted as bytes of weights times output positions.
     byte_ns : reading or writing a byte of an activation, depthwise convolutions and requantising
