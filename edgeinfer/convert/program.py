@@ -8,7 +8,7 @@ Operators, operand order and parameters are those of `operators.def`.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -145,4 +145,3 @@ class Plan:
     peak_step: int
     state_bytes: int = 0
     cost_ns: float = 0.0
-    metadata: dict[str, Any] = field(default_factory=dict)

@@ -71,21 +71,21 @@ def plan_program(
     if optimize not in OPTIMIZE:
         raise InputError(f"optimize is {optimize!r}, must be one of {', '.join(OPTIMIZE)}")
     candidates = Candidates(program, costs or StepCosts(), feed_inputs=feed_inputs)
-    if optimize == "ram":
-        plan = _smallest(candidates)
-    else:
+    if optimize != "ram":
         # What was planned for speed needs no overlaps, which older readers of the file refuse.
         plan = make_plan(_wanted(candidates, optimize), overlap=optimize != "latency")
-    if ram_budget is None or session_bytes(plan.program, plan) <= ram_budget:
-        return plan
-    for arrangement in _that_fit(candidates, ram_budget):
-        plan = make_plan(arrangement)
-        if session_bytes(plan.program, plan) <= ram_budget:
+        if _fits(plan, ram_budget):
             return plan
+        assert ram_budget is not None
+        for arrangement in _that_fit(candidates, ram_budget):
+            plan = make_plan(arrangement)
+            if _fits(plan, ram_budget):
+                return plan
     plan = _smallest(candidates)
-    if session_bytes(plan.program, plan) <= ram_budget:
-        return plan
-    raise _over_budget(plan, ram_budget)
+    if not _fits(plan, ram_budget):
+        assert ram_budget is not None
+        raise _over_budget(plan, ram_budget)
+    return plan
 
 
 def plan_curve(
@@ -149,6 +149,10 @@ def _placed(chosen: Arrangement, clusters: Sequence[Cluster]) -> Plan:
         peak_step=live.index(max(live)),
         cost_ns=chosen.cost,
     )
+
+
+def _fits(plan: Plan, ram_budget: int | None) -> bool:
+    return ram_budget is None or session_bytes(plan.program, plan) <= ram_budget
 
 
 def _smallest(candidates: Candidates) -> Plan:

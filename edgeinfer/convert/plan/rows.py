@@ -75,11 +75,6 @@ def own_rows_read(operation: Operation, begin: int) -> tuple[int, int]:
     return begin, begin
 
 
-def reads_by_rows(operation: Operation, value: Value) -> bool:
-    """Whether a band of few output rows reads few rows of `value`."""
-    return rows_read(operation, value, 0, 1) != (0, value.rows)
-
-
 def _outer_axes(value: Value) -> int:
     """How many axes count rows."""
     return max(len(value.shape) - (2 if len(value.shape) >= 4 else 1), 0)
