@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from edgeinfer.convert.model_file import FileProgram
     from edgeinfer.plan_info import PlanInfo, PlannedBuffer
     from edgeinfer.session import Array
+    from edgeinfer.step_costs import StepCost
 
 _ALIGNMENT = 64
 _MAX_UINT32 = 2**32 - 1  # what ei_session_options can say
@@ -94,17 +95,11 @@ class ModelHandle:
 
     def plan(self) -> PlanInfo:
         """The plan's sizes from the C core, its buffers from the file's bytes."""
-        from edgeinfer.convert.read import read_model  # an independent reader; light
         from edgeinfer.plan_info import PeakStep, PlanInfo
 
         info = ffi.new("ei_plan_info *")
         check(lib().ei_model_plan(self.pointer, self.program, info))
-        # Not from the path, where another file may lie by now. Nothing of the result points into
-        # these bytes, which go with the handle.
-        data, size = ffi.new("const void **"), ffi.new("size_t *")
-        check(lib().ei_model_data(self.pointer, data, size))
-        contents = memoryview(ffi.buffer(ffi.cast("const char *", data[0]), size[0]))
-        program = read_model(contents).programs[self.program]
+        program = self.read_program()
         return PlanInfo(
             arena_bytes=info.arena_bytes,
             state_bytes=info.state_bytes,
@@ -114,6 +109,17 @@ class ModelHandle:
             peak_step=PeakStep(info.peak_step, text(info.peak_node), text(info.peak_operator)),
             buffers=tuple(_planned_buffers(program)),
         )
+
+    def read_program(self) -> FileProgram:
+        """The program's steps and tensors, whose constants lie in the file's bytes."""
+        from edgeinfer.convert.read import read_model  # an independent reader; light
+
+        # Not from the path, where another file may lie by now. What points into these bytes goes
+        # before the handle does.
+        data, size = ffi.new("const void **"), ffi.new("size_t *")
+        check(lib().ei_model_data(self.pointer, data, size))
+        contents = memoryview(ffi.buffer(ffi.cast("const char *", data[0]), size[0]))
+        return read_model(contents).programs[self.program]
 
 
 class Model:
@@ -144,6 +150,13 @@ class Model:
         if self._plan is None:
             self._plan = handle.plan()
         return self._plan
+
+    @property
+    def step_costs(self) -> tuple[StepCost, ...]:
+        """What each step of a run has to do: multiplications, bytes, and the kernels it calls."""
+        from edgeinfer.step_costs import step_costs
+
+        return tuple(step_costs(self._open().read_program(), self.tier))
 
     @property
     def metadata(self) -> dict[str, Any]:

@@ -44,11 +44,11 @@ import numpy as np
 import edgeinfer
 from edgeinfer._ffi import check, ffi, lib
 from edgeinfer.cli.arguments import positive_int, positive_seconds
-from edgeinfer.cli.step_costs import count_macs
 from edgeinfer.convert import convert
 from edgeinfer.convert.read import read_model
 from edgeinfer.errors import EdgeInferError
 from edgeinfer.printing import format_table
+from edgeinfer.step_costs import count_macs
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))

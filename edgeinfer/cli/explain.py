@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeinfer.cli.model_file import read_or_convert
-from edgeinfer.cli.step_costs import count_node_macs, kernel_tiers, kernels_of, tier_names
 from edgeinfer.errors import InputError
 from edgeinfer.printing import format_table, print_json, printable, shortened
+from edgeinfer.step_costs import count_node_macs, kernel_tiers, kernels_of, tier_names
 
 if TYPE_CHECKING:
     from edgeinfer.convert.model_file import FileNode, FileProgram, FileTensor, ModelFile

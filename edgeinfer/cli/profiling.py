@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeinfer._ffi import check, ffi, lib
-from edgeinfer.cli.step_costs import StepCost, step_costs
+from edgeinfer.step_costs import StepCost
 
 if TYPE_CHECKING:
     from edgeinfer.model import Model
@@ -31,14 +31,7 @@ class StepProfiler:
     """Switches step times on for single runs of a model's own session, and keeps them."""
 
     def __init__(self, model: Model) -> None:
-        from edgeinfer.convert.read import read_model
-
-        handle = model._open()
-        data, size = ffi.new("const void **"), ffi.new("size_t *")
-        check(lib().ei_model_data(handle.pointer, data, size))
-        contents = memoryview(ffi.buffer(ffi.cast("const char *", data[0]), size[0]))
-        program = read_model(contents).programs[handle.program]
-        self.costs = step_costs(program, model.tier)
+        self.costs = model.step_costs
         self._session = model._session._session
         self._ticks = np.zeros(len(self.costs) + 1, np.uint64)
         self._pointer = ffi.cast("uint64_t *", self._ticks.ctypes.data)

@@ -16,11 +16,11 @@ import pytest
 import edgeinfer
 from edgeinfer._ffi import lib, text
 from edgeinfer.cli import main
-from edgeinfer.cli.step_costs import count_macs, kernels_of, step_costs
 from edgeinfer.convert import convert
 from edgeinfer.convert.model_file import FileNode, FileProgram, FileTensor
 from edgeinfer.convert.read import read_model
 from edgeinfer.operators import operators
+from edgeinfer.step_costs import count_macs, kernels_of, step_costs
 from edgeinfer.system import watch as watch_module
 from edgeinfer.system.kernel_files import KernelFiles
 from tests.core.programs import chain

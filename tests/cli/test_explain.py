@@ -11,11 +11,11 @@ import pytest
 
 from edgeinfer._ffi import lib
 from edgeinfer.cli import main
-from edgeinfer.cli.step_costs import count_macs, tier_names
 from edgeinfer.convert import convert
 from edgeinfer.convert.graph import Graph
 from edgeinfer.convert.read import read_model
 from edgeinfer.convert.write import write_model
+from edgeinfer.step_costs import count_macs, tier_names
 from tests.convert.graphs import GraphBuilder
 from tests.requirements import require_module
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import edgeinfer
-from edgeinfer.cli.step_costs import count_macs
 from edgeinfer.convert import convert
 from edgeinfer.convert.read import read_model
+from edgeinfer.step_costs import count_macs
 from tests.requirements import require_module
 from tools.compare import OnnxRuntime
 from tools.reference_models import (

@@ -41,6 +41,8 @@ class StepCost:
     kernel: str  # with the tier that it is of, "conv2d_s8_s8c avx2"
     macs: int  # multiplications of convolutions and matrix products
     bytes: int  # of operands: read once and written once, weights included
+    weight_bytes: int  # of them, those of constants
+    is_float: bool  # its multiplications are of float32
 
 
 def step_costs(program: FileProgram, tier: str) -> list[StepCost]:
@@ -110,6 +112,8 @@ def _cost(node: FileNode, step: FileStep, tiers: dict[str, str]) -> StepCost:
         " + ".join(kernels) or "memcpy",
         round(count_node_macs(node) * part),
         round(moved) + constants,
+        constants,
+        y.dtype == "float32",
     )
 
 

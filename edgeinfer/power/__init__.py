@@ -1,0 +1,54 @@
+"""Power: meters over the kernel's files, and what a run costs in joules.
+
+>>> meter = edgeinfer.power.best_meter()
+>>> with edgeinfer.power.MeterThread(meter) as thread:
+...     model.run(x)
+...     print(thread.total())
+
+Standard library only. Nothing of it is imported, read or started until it is asked for.
+docs/power.md says what each board can measure.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgeinfer.power.energy_profile import DeviceEnergy
+    from edgeinfer.power.faults import Fault
+    from edgeinfer.power.meter import Energy, Meter, MeterLog, MeterThread
+    from edgeinfer.power.model_meter import ModelMeter
+    from edgeinfer.power.reading import Reading
+
+_HOMES = {
+    "DeviceEnergy": "energy_profile",
+    "Energy": "meter",
+    "Fault": "faults",
+    "Meter": "meter",
+    "MeterLog": "meter",
+    "MeterThread": "meter",
+    "ModelMeter": "model_meter",
+    "Reading": "reading",
+}
+
+__all__ = [
+    "DeviceEnergy",
+    "Energy",
+    "Fault",
+    "Meter",
+    "MeterLog",
+    "MeterThread",
+    "ModelMeter",
+    "Reading",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"edgeinfer.power.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
