@@ -14,6 +14,7 @@ from edgeinfer.budget import MAX_THREADS, SESSION_THREAD_BYTES, parse_bytes
 from edgeinfer.errors import (
     EdgeInferError,
     InputError,
+    MissingExtraError,
     ModelFileError,
     ModelNotFoundError,
     UnsupportedError,
@@ -275,8 +276,9 @@ def load(
     performance_cores : bool
         Keep the session's own threads on the CPU's cores of the fastest kind.
     engine : str
-        "numba" runs the file without the C library, by kernels that numba compiles (the `jit`
-        extra): the same bits, on one thread, with no promise about memory. Default: the C core.
+        "numba" runs the file without the C library, by kernels that numba compiles (the
+        extras `convert` and `jit`): the same bits, on one thread, with no promise about memory.
+        Default: the C core.
 
     Raises
     ------
@@ -308,8 +310,11 @@ def load(
         contents = _convert(path) if is_source else path
     if engine is not None:
         _refuse_what_numba_lacks(options)
-        from edgeinfer.engine_numba import load_model
-
+        try:
+            from edgeinfer.engine_numba import load_model
+        except ImportError as error:  # the device's wheel has no such engine
+            what = "engine='numba'"
+            raise MissingExtraError(what, "edgeinfer-convert", "convert,jit") from error
         return load_model(contents, name)
     handle = ModelHandle(contents if isinstance(contents, str) else _aligned(contents), name)
     return Model(handle, options)

@@ -1,7 +1,8 @@
 """What divides the package in two for publication: the device's wheel and the converter's.
 
     edgeinfer-0.1.0-py3-none-<platform>.whl      the library, and Python to load and run models
-    edgeinfer_convert-0.1.0-py3-none-any.whl     `edgeinfer/convert` but for its reader
+    edgeinfer_convert-0.1.0-py3-none-any.whl     `edgeinfer/convert` but for its reader, and
+                                                 the engine of numba, of no use on a device
 
 A device needs the first only, so it stays small. The `convert` extra of the first asks for the
 second, so `pip install 'edgeinfer[convert]'` is all that a workstation needs. Installing from the
@@ -17,8 +18,8 @@ from pathlib import Path
 READER = ("__init__", "draw", "model_file", "read", "read_sections")
 """Parts of edgeinfer/convert that a device has: `inspect` and `plan` read files with them."""
 
-ALSO_CONVERTER = ("edgeinfer/onnx_backend.py",)
-"""Modules outside of edgeinfer/convert that are of use to a converter only."""
+ALSO_CONVERTER = ("engine_numba", "onnx_backend.py")
+"""Parts of the package outside of edgeinfer/convert that are of use on a workstation only."""
 
 _PROJECT = """
 [build-system]
@@ -48,7 +49,7 @@ def is_converter(path: Path) -> bool:
     """Whether a file, named from the root of the repository, belongs to the converter's wheel."""
     if path.parts[:2] == ("edgeinfer", "convert"):
         return Path(path.parts[2]).stem not in READER
-    return path.as_posix() in ALSO_CONVERTER
+    return path.parts[:1] == ("edgeinfer",) and path.parts[1] in ALSO_CONVERTER
 
 
 def make_device_tree(tree: Path) -> None:
@@ -75,7 +76,7 @@ def make_converter_tree(tree: Path) -> None:
     for path in _package_files(tree):
         if not is_converter(path):
             (tree / path).unlink()
-        elif path.as_posix() in ALSO_CONVERTER:
+        elif len(path.parts) == 2:
             modules.add(".".join(path.with_suffix("").parts))
         else:
             packages.add(".".join(path.parent.parts))

@@ -153,7 +153,7 @@ def add_engine_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--engine",
         choices=["numba"],
-        help="run without the C library, by kernels that numba compiles (needs the extra jit)",
+        help="run without the C library, by kernels that numba compiles (extras convert and jit)",
     )
 
 

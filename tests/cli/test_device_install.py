@@ -85,3 +85,10 @@ def test_source_models_say_what_to_install(device: Path, command: str) -> None:
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "pip install 'edgeinfer[convert]'" in done.stderr
+
+
+def test_the_engine_of_numba_says_what_to_install(device: Path) -> None:
+    done = call(device, "run", "model.edge", "-i", "x.npy", "--engine", "numba")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "pip install 'edgeinfer[convert,jit]'" in done.stderr
