@@ -1,6 +1,7 @@
 """RAM against time, measured: plans of a model from the fastest to the smallest, run in turn.
 
-    python tools/plan_times.py model.tflite ... [--feed-inputs] [--core 1] [--seconds 2] [--fit]
+    python tools/plan_times.py model.tflite ... [--feed-inputs] [--input-layout nhwc] [--core 1]
+        [--seconds 2] [--fit]
 
 Of each model: the plan in which every operation runs whole, the one that `convert` takes, and those
 of the curve (`edgeinfer plan --pareto`), with the bytes of the arena, medians, the ratio to the
@@ -26,6 +27,10 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 import edgeinfer  # noqa: E402
+from edgeinfer.cli.arguments import (  # noqa: E402
+    add_input_layout_argument,
+    chosen_input_layout,
+)
 from edgeinfer.convert import convert  # noqa: E402
 from edgeinfer.convert.plan import plan_curve, plan_program  # noqa: E402
 from edgeinfer.convert.plan.candidates import Candidates  # noqa: E402
@@ -121,6 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="+", type=Path, help=".tflite or .onnx files")
     parser.add_argument("--feed-inputs", action="store_true", help="plans for inputs fed by rows")
+    add_input_layout_argument(parser)
     parser.add_argument("--core", type=int, help="pin to this core")
     parser.add_argument("--seconds", type=float, default=2.0, help="for each model (default: 2)")
     parser.add_argument("--fit", action="store_true", help="fit the constants of step costs")
@@ -129,7 +135,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.sched_setaffinity(0, {args.core})
     everything: list[Timed] = []
     for path in args.models:
-        plans = plans_of(convert(path).programs[0], feed_inputs=args.feed_inputs)
+        converted = convert(path, input_layout=chosen_input_layout(args.input_layout))
+        plans = plans_of(converted.programs[0], feed_inputs=args.feed_inputs)
         time_in_turn(plans, args.seconds)
         print(f"{path.stem}: {len(plans[0].nanoseconds)} rounds")
         print(format_table(_HEADER, [_row(timed, plans[0]) for timed in plans]))

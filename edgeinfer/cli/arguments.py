@@ -7,9 +7,13 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from edgeinfer.budget import parse_bytes
 from edgeinfer.errors import InputError
+
+if TYPE_CHECKING:
+    from edgeinfer.convert.input_layout import InputLayout, Layout
 
 
 class UsageError(InputError):
@@ -123,6 +127,44 @@ def add_shape_argument(parser: argparse.ArgumentParser) -> None:
         help="the shape of an input that the model leaves open; NAME= may be left out where there "
         "is one input; once for each input",
     )
+
+
+def input_layout(text: str) -> tuple[str, str]:
+    """Name and layout of an input, such as x=nhwc; the name is "" where there is none."""
+    name, _, layout = text.rpartition("=")
+    if layout not in ("source", "nhwc"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no layout: nhwc, source, or NAME=nhwc")
+    return name, layout
+
+
+def add_input_layout_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare --input-layout, which may be given for several inputs."""
+    parser.add_argument(
+        "--input-layout",
+        type=input_layout,
+        action="append",
+        default=[],
+        metavar="[NAME=]nhwc",
+        help="the order of axes of image inputs: nhwc makes lines of pixels of the planes of an "
+        "NCHW model; without NAME= of all inputs that are NCHW images (default: source, as the "
+        "model has them)",
+    )
+
+
+def chosen_input_layout(layouts: Sequence[tuple[str, str]]) -> InputLayout:
+    """What --input-layout says, in the words of `convert`.
+
+    Raises
+    ------
+    UsageError
+        It is given for all inputs and once more.
+    """
+    chosen = {name: cast("Layout", layout) for name, layout in layouts}
+    if "" not in chosen:
+        return chosen
+    if len(layouts) > 1:
+        raise UsageError("--input-layout: give it once for all inputs, or by name, NAME=nhwc")
+    return chosen[""]
 
 
 def add_thread_arguments(parser: argparse.ArgumentParser) -> None:

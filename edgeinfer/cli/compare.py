@@ -12,7 +12,14 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeinfer.cli.arguments import add_shape_argument, finite_number, natural, positive_int
+from edgeinfer.cli.arguments import (
+    add_input_layout_argument,
+    add_shape_argument,
+    chosen_input_layout,
+    finite_number,
+    natural,
+    positive_int,
+)
 from edgeinfer.cli.progress import Progress
 from edgeinfer.cli.quantization import add_preprocessing_arguments, preprocessing_of
 from edgeinfer.printing import decibels, format_table, print_json, printable, shortened
@@ -46,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=natural, default=0, help="which samples (default 0)")
     add_preprocessing_arguments(parser)
     add_shape_argument(parser)
+    add_input_layout_argument(parser)
     parser.add_argument(
         "--min-sqnr",
         type=finite_number,
@@ -82,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
             seed=args.seed,
             preprocessing=preprocessing_of(args),
             shapes=dict(args.shape),
+            input_layout=chosen_input_layout(args.input_layout),
             progress=progress.count,
         )
     if args.json:

@@ -23,8 +23,10 @@ from edgeinfer.cli.accuracy import (
     write_reports,
 )
 from edgeinfer.cli.arguments import (
+    add_input_layout_argument,
     add_shape_argument,
     byte_count,
+    chosen_input_layout,
     refuse_overwriting,
     refuse_same_outputs,
     require_writable,
@@ -71,6 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="plan for inputs that are fed row by row, so that they need not be in memory whole",
     )
     add_shape_argument(parser)
+    add_input_layout_argument(parser)
     parser.add_argument(
         "--float-weights",
         choices=["float32", "float16"],
@@ -102,6 +105,7 @@ def run(args: argparse.Namespace) -> int:
             source,
             ram_budget=args.ram_budget,
             shapes=dict(args.shape),
+            input_layout=chosen_input_layout(args.input_layout),
             float_weights=args.float_weights,
             optimize=args.optimize,
             feed_inputs=args.feed_inputs,

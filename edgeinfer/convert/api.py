@@ -14,6 +14,7 @@ import edgeinfer
 from edgeinfer.budget import format_bytes, parse_bytes
 from edgeinfer.convert.frontends import FORMATS, read
 from edgeinfer.convert.graph import Graph, Node, Problem, Tensor
+from edgeinfer.convert.input_layout import InputLayout, set_input_layout
 from edgeinfer.convert.lower.lower_graph import Lowered, lower
 from edgeinfer.convert.passes import run_passes
 from edgeinfer.convert.plan import plan_curve, plan_program, session_bytes
@@ -119,6 +120,7 @@ def convert(
     ram_budget: int | str | None = None,
     name: str | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
+    input_layout: InputLayout = "source",
     float_weights: Literal["float32", "float16"] = "float32",
     optimize: Literal["latency", "balanced", "ram"] = "latency",
     feed_inputs: bool = False,
@@ -139,6 +141,9 @@ def convert(
     name : what the file and messages call the model; the file's base name by default.
     shapes : of inputs whose shapes the source leaves open, by name; "" is the only input of a model
         that has one. A symbolic dimension of an .onnx file gets its size wherever it stands.
+    input_layout : "nhwc" gives inputs that are NCHW images in the source another order of axes, in
+        which lines of pixels follow each other; whatever is fed, calibration data too, has it then.
+        A mapping says it input by input. "source" leaves them.
     float_weights : how convolutions and fully connected layers that compute in float32 store their
         weights. float16 is half the size; it rounds the weights, everything is computed in float32.
     optimize : what the memory plan is chosen for: "latency", the fastest one; "ram", the smallest;
@@ -172,6 +177,7 @@ def convert(
     InputError
         The calibration data cannot be read, does not fit the model, or is too thin or degenerate
         to calibrate with. `shapes` names no input of the model, or contradicts the file.
+        `input_layout` is for inputs that are no NCHW images.
     AccuracyError
         `max_drop` does not hold, whatever layers are kept at higher precision.
     BudgetError
@@ -185,7 +191,7 @@ def convert(
     _load_custom_ops(custom_ops)
     begin = progress or _silent
     begin("reading")
-    graph, digest = _load(source, name, shapes)
+    graph, digest = _load(source, name, shapes, input_layout)
     begin("passes")
     quantized = accuracy = None
     if calibration is not None:
@@ -234,6 +240,7 @@ def pareto_plans(
     *,
     name: str | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
+    input_layout: InputLayout = "source",
     feed_inputs: bool = False,
     custom_ops: CustomOps = (),
     progress: Callable[[str], None] | None = None,
@@ -247,7 +254,7 @@ def pareto_plans(
     begin = progress or _silent
     _load_custom_ops(custom_ops)
     begin("reading")
-    graph, _ = _load(source, name, shapes)
+    graph, _ = _load(source, name, shapes, input_layout)
     begin("passes")
     lowered = _lower(graph)
     _refuse(graph.name, lowered.problems)
@@ -321,9 +328,21 @@ def _lower(graph: Graph, float_weights: str = "float32") -> Lowered:
 
 
 def _load(
-    source: Source, name: str | None, shapes: Mapping[str, Sequence[int]] | None
+    source: Source,
+    name: str | None,
+    shapes: Mapping[str, Sequence[int]] | None,
+    input_layout: InputLayout = "source",
 ) -> tuple[Graph, str]:
     """The graph, and the SHA-256 of the file in hexadecimal ("" for a graph)."""
+    graph, digest = _read(source, name, shapes)
+    if not graph.problems:  # they are what conversion ends with
+        set_input_layout(graph, input_layout)
+    return graph, digest
+
+
+def _read(
+    source: Source, name: str | None, shapes: Mapping[str, Sequence[int]] | None
+) -> tuple[Graph, str]:
     fixed = {called: tuple(map(int, shape)) for called, shape in (shapes or {}).items()}
     if isinstance(source, Graph):
         if fixed:

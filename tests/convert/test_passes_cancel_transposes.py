@@ -107,6 +107,15 @@ def test_constant_operand_is_transposed_at_conversion() -> None:
     check(b, conv_nchw(b, y, 2, seed=2), transposes=2)
 
 
+def test_pixels_are_normalised_in_the_layout_of_the_convolution() -> None:
+    b = GraphBuilder()
+    pixels = b.transpose(b.input((1, 6, 5, 3), None, "int32"), NHWC_TO_NCHW)
+    real = b.node("cast", [pixels], pixels.shape, None)
+    deviations = b.constant(np.array([2, 3, 7], np.float32).reshape(1, 3, 1, 1))
+    y = b.transpose(b.node("div", [real, deviations], pixels.shape, None), NCHW_TO_NHWC)
+    assert check(b, y, transposes=0) == ["cast", "div"]
+
+
 def test_operand_in_another_layout_stays_as_it_is() -> None:
     b = GraphBuilder()
     x = b.transpose(b.input((1, 6, 5, 4)), NHWC_TO_NCHW)

@@ -21,6 +21,7 @@ from edgeinfer.convert.compare.observed_model import (
     observe_model,
 )
 from edgeinfer.convert.compare.samples import PairedSamples
+from edgeinfer.convert.input_layout import InputLayout
 from edgeinfer.convert.quantize.calibration_data import CalibrationSource
 from edgeinfer.convert.quantize.measure import (
     Agreement,
@@ -117,6 +118,7 @@ def compare(
     seed: int = 0,
     preprocessing: Preprocessing | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
+    input_layout: InputLayout = "source",
     progress: Callable[[str], None] | None = None,
 ) -> Comparison:
     """Compare two models, or files, layer by layer.
@@ -130,6 +132,8 @@ def compare(
     limits : `Limits()` when None.
     max_samples : of the data; `seed` chooses them.
     shapes : of inputs that source models leave open, as `convert` takes them; for both models.
+    input_layout : of the inputs of source models, as `convert` takes it: what an `.edge` file was
+        converted with.
     progress : called with how far it has come.
 
     Raises
@@ -137,13 +141,18 @@ def compare(
     InputError
         The inputs of the models do not correspond, or the data does not fit them.
     """
-    a = first if isinstance(first, ObservedModel) else observe_model(first, shapes=shapes)
-    b = second if isinstance(second, ObservedModel) else observe_model(second, shapes=shapes)
+    a, b = (
+        model
+        if isinstance(model, ObservedModel)
+        else observe_model(model, shapes=shapes, input_layout=input_layout)
+        for model in (first, second)
+    )
     inputs = match_inputs(a, b)
     if inputs is None:
         raise InputError(
             f"the inputs of {a.name} ({_listed(a.inputs)}) and {b.name} ({_listed(b.inputs)}) do "
-            "not correspond; compare models of the same inputs"
+            "not correspond; compare models of the same inputs, a file that was converted with "
+            "--input-layout with the same option"
         )
     matched = match_tensors(a, b)
     if not matched:

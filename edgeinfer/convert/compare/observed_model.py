@@ -19,6 +19,7 @@ import edgeinfer
 from edgeinfer.convert.compare.unplanned_program import UnplannedProgram, unplanned
 from edgeinfer.convert.frontends import read
 from edgeinfer.convert.graph import Graph, Quantization, Tensor
+from edgeinfer.convert.input_layout import InputLayout, set_input_layout_where_it_applies
 from edgeinfer.convert.model_file import ModelFile
 from edgeinfer.convert.passes import run_passes
 from edgeinfer.convert.plan import plan_program
@@ -111,6 +112,7 @@ def observe_model(
     source: ModelSource,
     name: str | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
+    input_layout: InputLayout = "source",
 ) -> ObservedModel:
     """Open a model to look into it.
 
@@ -120,6 +122,7 @@ def observe_model(
         rewrite.
     name : in messages; the file's name by default.
     shapes : of inputs whose shapes a source model leaves open, as `convert` takes them.
+    input_layout : of a source model's inputs, as `convert` takes it, where it applies.
 
     Raises
     ------
@@ -133,7 +136,9 @@ def observe_model(
     if found is None:
         return _of_file(read_model(data), called)
     fixed = {key: tuple(map(int, shape)) for key, shape in (shapes or {}).items()}
-    return _of_graph(read(found, data, called, fixed), called)
+    graph = read(found, data, called, fixed)
+    set_input_layout_where_it_applies(graph, input_layout)
+    return _of_graph(graph, called)
 
 
 def _of_graph(graph: Graph, name: str) -> ObservedModel:

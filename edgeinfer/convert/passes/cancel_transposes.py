@@ -351,7 +351,7 @@ def _fully_connected(reader: Node, x: Tensor, perm: Perm) -> Plan | None:
 _SINK: dict[str, Callable[[Node, Tensor, Perm], Plan | None]] = {
     **dict.fromkeys(UNARY, _elementwise),
     **dict.fromkeys(BINARY, _elementwise),
-    **dict.fromkeys(("quantize", "requantize", "prelu", "pointwise"), _elementwise),
+    **dict.fromkeys(("quantize", "requantize", "prelu", "pointwise", "div", "cast"), _elementwise),
     "softmax": _along_axis,
     "concat": _along_axis,
     "slice": _slice,
