@@ -15,6 +15,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from edgeinfer.power.device_energy import PROFILES
+    from edgeinfer.power.discover import best_meter, find_meters, why_unmetered
     from edgeinfer.power.energy_profile import DeviceEnergy
     from edgeinfer.power.faults import Fault
     from edgeinfer.power.meter import Energy, Meter, MeterLog, MeterThread
@@ -29,10 +31,15 @@ _HOMES = {
     "MeterLog": "meter",
     "MeterThread": "meter",
     "ModelMeter": "model_meter",
+    "PROFILES": "device_energy",
     "Reading": "reading",
+    "best_meter": "discover",
+    "find_meters": "discover",
+    "why_unmetered": "discover",
 }
 
 __all__ = [
+    "PROFILES",
     "DeviceEnergy",
     "Energy",
     "Fault",
@@ -41,6 +48,9 @@ __all__ = [
     "MeterThread",
     "ModelMeter",
     "Reading",
+    "best_meter",
+    "find_meters",
+    "why_unmetered",
 ]
 
 

@@ -1,9 +1,11 @@
 """What a device needs for work, in joules: a model for boards that cannot measure.
 
-A run of a program costs its multiplications, and the bytes that its steps read and write, by how
-far from the core they lie. Weights are read once a step; those of a program whose weights all fit
-the last cache come from there, others from memory. Activations of a step come from the nearest
-level that holds all of them. Beside that a board takes its idle power all the time, run or not.
+A run costs its multiplications, what its operators do for each byte of an activation (loading,
+requantising, storing; depthwise convolutions and copies hardly multiply), setting up its steps, and
+the way of bytes to the core by how far away they lie. Weights are read once a step; those of a
+program whose weights all fit the last cache come from there, others from memory. Activations of a
+step come from the nearest level that holds all of them. Beside that a board takes its idle power
+all the time, run or not.
 
 What the model leaves out (clocks, temperature, other programs, what hangs on the board) is in its
 error. device_energy.py has the figures and their sources.
@@ -11,7 +13,7 @@ error. device_energy.py has the figures and their sources.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -20,13 +22,20 @@ class Work(Protocol):
     """What is counted of a step; `edgeinfer.step_costs.StepCost` is one."""
 
     @property
-    def macs(self) -> int: ...
+    def macs(self) -> int:
+        """Multiplications of convolutions and matrix products."""
+
     @property
-    def bytes(self) -> int: ...
+    def bytes(self) -> int:
+        """Of all operands, weights included."""
+
     @property
-    def weight_bytes(self) -> int: ...
+    def weight_bytes(self) -> int:
+        """Of weights."""
+
     @property
-    def is_float(self) -> bool: ...
+    def is_float(self) -> bool:
+        """Whether the multiplications are of float32."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +49,12 @@ class DeviceEnergy:
     """Of one int8 multiplication with its addition, operands in the nearest cache."""
     float_mac_joules: float
     """Of one float32 multiplication with its addition."""
+    byte_joules: float
+    """Of what an operator does for each byte of an activation that it reads or writes."""
+    step_joules: float
+    """Of setting up a step."""
     l1_byte_joules: float
-    """Of a byte beyond those that the multiplications' own loads fetch, by where it lies."""
+    """Of fetching a byte, by where it lies."""
     l2_byte_joules: float
     dram_byte_joules: float
     l1_bytes: int
@@ -51,30 +64,31 @@ class DeviceEnergy:
     error: float
     """Relative standard error of what a run costs."""
     sources: tuple[str, ...] = field(default=(), repr=False)
-    """Where each figure was published, or how it follows from one that was."""
+    """Where the figures were published, or how they follow from some that were."""
 
     def of_steps(self, steps: Iterable[Work]) -> list[float]:
         """Joules of each step of one run, idle power not included."""
-        listed: Sequence[Work] = list(steps)
-        weights = sum(step.weight_bytes for step in listed)
-        weight_joules = (
-            self.l2_byte_joules if weights <= self.last_cache_bytes else self.dram_byte_joules
-        )
-        found = []
-        for step in listed:
-            moved = step.bytes - step.weight_bytes
-            if step.bytes <= self.l1_bytes:
-                moved_joules = self.l1_byte_joules
-            elif step.bytes <= self.last_cache_bytes:
-                moved_joules = self.l2_byte_joules
-            else:
-                moved_joules = self.dram_byte_joules
-            mac_joules = self.float_mac_joules if step.is_float else self.mac_joules
-            found.append(
-                step.macs * mac_joules + step.weight_bytes * weight_joules + moved * moved_joules
-            )
-        return found
+        listed = list(steps)
+        weights_fit = sum(step.weight_bytes for step in listed) <= self.last_cache_bytes
+        per_weight = self.l2_byte_joules if weights_fit else self.dram_byte_joules
+        return [self._of_step(step, per_weight) for step in listed]
 
     def of_run(self, steps: Iterable[Work]) -> float:
         """Joules of one run, idle power not included."""
         return sum(self.of_steps(steps))
+
+    def _of_step(self, step: Work, per_weight: float) -> float:
+        if step.bytes <= self.l1_bytes:
+            fetched = self.l1_byte_joules
+        elif step.bytes <= self.last_cache_bytes:
+            fetched = self.l2_byte_joules
+        else:
+            fetched = self.dram_byte_joules
+        per_mac = self.float_mac_joules if step.is_float else self.mac_joules
+        moved = step.bytes - step.weight_bytes
+        return (
+            self.step_joules
+            + step.macs * per_mac
+            + moved * (self.byte_joules + fetched)
+            + step.weight_bytes * per_weight
+        )

@@ -23,17 +23,33 @@ _HISTORY_SECONDS = 300.0
 class Meter(Protocol):
     """A source of readings. All implementations are safe to read from one thread at a time."""
 
-    name: str
-    """Unique among those that `find_meters` lists: "rapl package", "ina3221 VDD_IN"."""
-    source: Source
-    origin: Origin
-    covers: str
-    scope: Scope
-    interval: float
-    """Seconds between two readings that suit it: short enough to be right, long enough to be cheap.
-    """
-    longest_interval: float
-    """Seconds between two readings beyond which energy may go uncounted."""
+    @property
+    def name(self) -> str:
+        """Unique among those that `find_meters` lists: "rapl package", "ina3221 VDD_IN"."""
+
+    @property
+    def source(self) -> Source:
+        """What kind of sensor or model it is."""
+
+    @property
+    def origin(self) -> Origin:
+        """Whether its values are measured."""
+
+    @property
+    def covers(self) -> str:
+        """What its values include, and what they leave out."""
+
+    @property
+    def scope(self) -> Scope:
+        """How much of the board that is."""
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two readings that suit it: often enough to be right, and cheap."""
+
+    @property
+    def longest_interval(self) -> float:
+        """Seconds between two readings beyond which energy may go uncounted."""
 
     def now(self) -> float:
         """The clock that its readings carry, in seconds."""
