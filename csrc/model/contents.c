@@ -101,8 +101,7 @@ static ei_status find_slots(ei_contents *contents, const ei_model *model,
             same_buffer && before->offset == tensor->offset && end_of(before) == end_of(tensor);
         if (!same_buffer) {
             contents->buffers[tensor->buffer].first = i;
-        } else if (same_bytes ? (is_ring(tensor) || is_ring(before)) &&
-                                    !ei_tensors_same_rows(tensor, before)
+        } else if (same_bytes ? is_ring(tensor) || is_ring(before)
                               : tensor->offset < end_of(before)) {
             contents->buffers[tensor->buffer].overlaps = 1;
         }

@@ -9,16 +9,16 @@
 /// written one over the other: the order in which they are first written is a chain, and a tensor
 /// never gets ahead of the one before it in the chain. So the bytes of a slot, from its start, hold
 /// the last tensor of the chain as far as that is written, then the one before, and so on; and one
-/// comparison tells whether rows of a tensor are still there. For tensors that hold more than a
-/// ring, this is what an operator working in place does; for rings it holds for the row numbers.
-///
-/// A ring shares its slot only with tensors of the same rows, ring and row size, views included. A
-/// view of whole tensors may be a part of a slot or cover several, which must be written in order.
+/// comparison tells whether rows of a tensor are still there. That is what an operator working in
+/// place does on whole tensors. A ring has its slot to itself, but for views of the same rows, ring and
+/// row size. A view of whole tensors may be a part of a slot or cover several, which must be written
+/// in order.
 ///
 /// A graph input that is a ring is written as a run by rows writes it (run/feed.c): before each step, as far as the step
 /// reads.
 ///
-/// Buffers in which produced tensors overlap in any other way have no chains: overlap.h.
+/// Buffers in which produced tensors overlap in any other way, or a ring has the bytes of another
+/// produced tensor, have no chains: overlap.h.
 ///
 /// Not found: a view read after what it once showed was overwritten by another tensor of the slot.
 /// It then shows the newer contents, which a view may be meant to do. The state region is not
@@ -46,7 +46,7 @@ typedef struct ei_slot {
 
 /// A buffer, and where its produced tensors overlap, those whose rows may still be read.
 typedef struct ei_buffer_track {
-    uint32_t overlaps; // 1: its produced tensors overlap otherwise than by having the same bytes
+    uint32_t overlaps; // 1: its produced tensors overlap otherwise than in chains
     uint32_t first;    // of its produced tensors in ei_contents.order
     uint32_t live;     // from there on, so many that have rows written and not all of them lost
 } ei_buffer_track;

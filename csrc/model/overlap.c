@@ -195,18 +195,36 @@ static uint64_t filled_from(const ei_contents *contents, const ei_model *model,
     return at;
 }
 
-static int ring_is_shown(const ei_contents *contents, const ei_model *model,
-                         const ei_buffer_track *buffer, const ei_tensor_record *view,
-                         uint32_t begin, uint32_t end) {
+/// How far, from row `row` on, a ring with the rows of the view holds them; `row` where none does.
+static uint32_t shown_from(const ei_contents *contents, const ei_model *model,
+                           const ei_buffer_track *buffer, const ei_tensor_record *view,
+                           uint32_t row) {
     for (uint32_t i = 0; i < buffer->live; i++) {
         const uint32_t tensor = contents->order[buffer->first + i];
         const uint32_t written = rows_written(contents, model, tensor);
-        if (ei_tensors_same_rows(&model->tensors[tensor], view) && written >= end &&
-            contents->tracks[tensor].lost <= begin && written - begin <= view->ring_rows) {
-            return 1;
+        if (ei_tensors_same_rows(&model->tensors[tensor], view) && row < written &&
+            contents->tracks[tensor].lost <= row && written - row <= view->ring_rows) {
+            return written;
         }
     }
-    return 0;
+    return row;
+}
+
+static ei_status read_view_of_ring(ei_contents *contents, const ei_model *model,
+                                   const ei_tensor_record *view, uint32_t begin, uint32_t end) {
+    const ei_buffer_track *buffer = &contents->buffers[view->buffer];
+    for (uint32_t row = begin; row < end;) {
+        EI_TRY(count_comparisons(contents, buffer));
+        const uint32_t shown = shown_from(contents, model, buffer, view, row);
+        if (shown == row) {
+            return ei_fail(EI_ERROR_FORMAT,
+                           "rows %" PRIu32 " to %" PRIu32
+                           " are read, but no ring of the same rows holds row %" PRIu32,
+                           begin, end, row);
+        }
+        row = shown;
+    }
+    return EI_OK;
 }
 
 ei_status ei_overlap_read_view(ei_contents *contents, const ei_model *model, uint32_t tensor,
@@ -214,13 +232,7 @@ ei_status ei_overlap_read_view(ei_contents *contents, const ei_model *model, uin
     const ei_tensor_record *view = &model->tensors[tensor];
     const ei_buffer_track *buffer = &contents->buffers[view->buffer];
     if (is_ring(view)) {
-        EI_TRY(count_comparisons(contents, buffer));
-        return ring_is_shown(contents, model, buffer, view, begin, end)
-                   ? EI_OK
-                   : ei_fail(EI_ERROR_FORMAT,
-                             "rows %" PRIu32 " to %" PRIu32
-                             " are read, but no ring of the same rows holds them",
-                             begin, end);
+        return read_view_of_ring(contents, model, view, begin, end);
     }
     const uint64_t stop = view->offset + (uint64_t)end * view->row_bytes;
     uint64_t at = view->offset + (uint64_t)begin * view->row_bytes;

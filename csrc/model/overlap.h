@@ -1,7 +1,8 @@
-/// Where the produced tensors of a buffer overlap otherwise than by having exactly the same bytes.
+/// Where the produced tensors of a buffer overlap otherwise than as whole tensors of the same bytes do.
 ///
 /// A plan may let an operator write its output into the bytes of input rows that nobody needs any
-/// more, or put a ring into the part of a tensor that is not written yet. Every produced tensor of
+/// more, put a ring into the part of a tensor that is not written yet, or let rings have the same
+/// bytes, in place or in turn. Every produced tensor of
 /// such a buffer is on its own; there are no chains. Writing rows of one touches bytes (two runs of
 /// them where the rows wrap around in a ring). Rows of other tensors that lie there at this time are
 /// lost: of a tensor of which w rows are written, the place p of its ring of R rows holds the newest
@@ -14,7 +15,8 @@
 ///
 /// - A produced tensor may be read from row `lost` on.
 /// - A view may be read where produced tensors, none of their rows that it shows being lost, cover
-///   the bytes that are read; a ring is shown by views of the same rows, ring and row size only.
+///   the bytes that are read. A view of a ring may be read where produced rings of the same rows, ring
+///   and row size hold each of the rows.
 /// - Within a step the bytes that it reads and those that it writes have nothing in common, unless
 ///   the operator works in place on the very same elements (ei_rows_meet, ei_tensors_coincide).
 #ifndef EI_MODEL_OVERLAP_H

@@ -9,10 +9,10 @@
 ///     validate_nodes.c     operands, parameters, the operators' own contracts
 ///     validate_plan.c      buffers, graph inputs and outputs, steps, promised sizes
 ///     contents.c           what each step reads has been written and not overwritten
-///     overlap.c            the same where tensors overlap in part
+///     overlap.c            the same where tensors overlap by rows
 ///
 /// The time it takes is linear in the file, but for the comparison of buffers (EI_MAX_BUFFERS), of
-/// tensors that overlap in part (EI_MAX_COMPARISONS) and sorting.
+/// tensors that overlap by rows (EI_MAX_COMPARISONS) and sorting.
 #ifndef EI_MODEL_VALIDATE_H
 #define EI_MODEL_VALIDATE_H
 

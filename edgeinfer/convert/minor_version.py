@@ -5,7 +5,7 @@ docs/format.md, "Versions", says what each one brought.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
 from edgeinfer.convert.plan.inplace import IN_PLACE
@@ -16,10 +16,11 @@ _OPERATORS_OF_1 = frozenset({"accumulate_rows", "rescale_sums"})
 
 def minor_version(program: Program, plan: Plan) -> int:
     """The lowest minor version whose rules the plan keeps."""
+    makers = {value: operation for operation in plan.operations for value in operation.outputs}
     needs_1 = (
         any(operation.operator in _OPERATORS_OF_1 for operation in plan.operations)
         or any(plan.placements[value].ring_rows != value.rows for value in program.inputs)
-        or any(_overlaps(values, plan) for values in _written_by_buffer(program, plan))
+        or any(_overlaps(values, plan, makers) for values in _written_by_buffer(program, plan))
         or any(_operands_overlap(operation, plan) for operation in plan.operations)
     )
     return int(needs_1)
@@ -33,8 +34,8 @@ def _written_by_buffer(program: Program, plan: Plan) -> Iterator[list[Value]]:
     yield from buffers.values()
 
 
-def _overlaps(values: list[Value], plan: Plan) -> bool:
-    """Whether some of them share bytes, but not as whole tensors or rings of the same rows do."""
+def _overlaps(values: list[Value], plan: Plan, makers: Mapping[Value, Operation]) -> bool:
+    """Whether some of them share bytes, but not as whole tensors or rings in place do."""
 
     def held(value: Value) -> tuple[int, int]:
         placement = plan.placements[value]
@@ -44,8 +45,10 @@ def _overlaps(values: list[Value], plan: Plan) -> bool:
         if held(first) != held(second):
             if held(second)[0] < held(first)[1]:
                 return True
-        elif _rows(first, plan) != _rows(second, plan):
-            return True
+        elif _is_ring(first, plan) or _is_ring(second, plan):
+            in_place = second in makers and first in makers[second].inputs
+            if not in_place or _rows(first, plan) != _rows(second, plan):
+                return True
     return False
 
 
@@ -67,7 +70,9 @@ def _end(value: Value, placement: Placement) -> int:
     return placement.offset + placement.ring_rows * value.row_bytes
 
 
-def _rows(value: Value, plan: Plan) -> tuple[int, int, int] | None:
-    """What rings that share their bytes must have in common; nothing for whole tensors."""
-    ring_rows = plan.placements[value].ring_rows
-    return None if ring_rows == value.rows else (value.rows, ring_rows, value.row_bytes)
+def _is_ring(value: Value, plan: Plan) -> bool:
+    return plan.placements[value].ring_rows != value.rows
+
+
+def _rows(value: Value, plan: Plan) -> tuple[int, int, int]:
+    return value.rows, plan.placements[value].ring_rows, value.row_bytes

@@ -19,12 +19,12 @@ from tests.requirements import require_module
 
 SMALLEST = {
     "ad01": 768,
-    "kws": 6_208,
+    "kws": 5_226,
     "vww": 39_936,
-    "resnet8": 15_104,
+    "resnet8": 14_592,
     "mobilenet_v2": 274_848,
 }
-SMALLEST_FED = {"ad01": 768, "kws": 5_796, "vww": 13_536, "resnet8": 12_352}
+SMALLEST_FED = {"ad01": 768, "kws": 4_836, "vww": 13_536, "resnet8": 11_808}
 
 
 def plans_of(program: Program, name: str) -> dict[str, Plan]:

@@ -245,7 +245,7 @@ def has_overlaps(drawn: Drawn) -> bool:
         for b, b_bytes, b_rows in places[:i]:
             if a < b + b_bytes and b < a + a_bytes:
                 are_whole = (a_bytes, b_bytes) == (a_rows * ROW_BYTES, b_rows * ROW_BYTES)
-                if (a, a_bytes) != (b, b_bytes) or not (are_whole or a_rows == b_rows):
+                if (a, a_bytes) != (b, b_bytes) or not are_whole:
                     return True
     return False
 
@@ -253,10 +253,14 @@ def has_overlaps(drawn: Drawn) -> bool:
 def move(rng: random.Random, drawn: Drawn) -> None:
     """One tensor becomes a ring of other rows, or goes elsewhere; most often lower."""
     draft = drawn.draft
-    value = rng.choice([v for v in drawn.shared if v not in drawn.views])
+    produced = [v for v in drawn.shared if v not in drawn.views]
+    value = rng.choice(produced)
     place = draft.placements[value]
     is_shown = any(value is source for source, _ in drawn.views.values())
-    if not is_shown and rng.random() < 0.3:
+    model = rng.choice(produced)
+    if not is_shown and model.rows == value.rows and rng.random() < 0.3:
+        draft.placements[value] = draft.placements[model]  # the very same bytes, often a ring's
+    elif not is_shown and rng.random() < 0.3:
         draft.placements[value] = replace(place, ring_rows=rng.randint(1, value.rows))
     else:
         unit = rng.choice([ROW_BYTES, ROW_BYTES, 16, 1])

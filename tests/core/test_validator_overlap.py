@@ -1,4 +1,4 @@
-"""Tensors of one buffer that overlap in part: what the validator proves, row by row.
+"""Tensors of one buffer that overlap by rows: what the validator proves, row by row.
 
 Rules 26 and 35 to 41 of docs/format.md, kept and broken by hand. `test_random_overlaps.py` holds
 the validator against a simulation of every byte.
@@ -30,7 +30,7 @@ from tests.core.programs import (
     pool,
     ring,
 )
-from tests.core.test_validator_plan import accepted, refused, values
+from tests.core.test_validator_plan import accepted, in_place_ring, refused, values
 
 
 def by_rows(*operations: int, rows: int = ROWS) -> list[tuple[int, int, int]]:
@@ -260,6 +260,37 @@ def test_rings_of_other_rows_do_not_disturb_each_other() -> None:
     refused(draft, "step 2", "'h': row 0 is read after tensor", "was written over row 0")
 
 
+def test_of_rings_at_the_same_bytes_the_second_need_not_wait_for_the_first() -> None:
+    """g is done before h has as many rows; then h goes on in places that g has left."""
+    x, z = values(9), values(10, (1, 4, 4, 16))
+    draft = two_rings(2, 2).walk(*by_rows(0, 1, rows=1), *by_rows(2, 3, rows=4), *by_rows(0, 1)[2:])
+    found = accepted(draft).run({"x": x, "z": z})
+    np.testing.assert_array_equal(found["y"], np.maximum(x, apply_table(x)))
+    np.testing.assert_array_equal(found["w"], np.maximum(z, apply_table(z)))
+
+
+def test_rings_at_the_same_bytes_hold_rows_in_different_places() -> None:
+    """Row 0 of g lies beside row 1 of h, and later over it."""
+    x, z = values(9), values(10, (1, 4, 4, 16))
+    head, tail = [(0, 0, 1), (1, 0, 1), (0, 1, 2), (2, 0, 1)], [*by_rows(0, 1)[4:]]
+    rest = by_rows(2, 3, rows=4)[2:]
+    found = accepted(two_rings(2, 2).walk(*head, (3, 0, 1), (1, 1, 2), *rest, *tail)).run(
+        {"x": x, "z": z}
+    )
+    np.testing.assert_array_equal(found["y"], np.maximum(x, apply_table(x)))
+    np.testing.assert_array_equal(found["w"], np.maximum(z, apply_table(z)))
+    late = two_rings(2, 2).walk(*head, (0, 2, 3), (3, 0, 1), (1, 1, 3), *rest, *tail[2:])
+    refused(late, "step 5", "'g': row 0 is read after tensor", "was written over row 0")
+
+
+def test_a_step_does_not_write_a_ring_where_it_reads_another() -> None:
+    x, h, g, y = (activation(name) for name in "xhgy")
+    draft = Draft([x], [y], [lut(x, h), pool(h, g, 3, 1, 1), lut(g, y)])
+    draft.overlap({h: (0, 4), g: (0, 4)})
+    words = "rows 0 to 2 are read where rows 0 to 1 are written, but the operator does not work in"
+    refused(draft.walk((0, 0, 3), (1, 0, 1)), "step 1: node 1", words)
+
+
 # --- views
 
 
@@ -309,9 +340,29 @@ def test_a_view_of_a_ring_is_read_while_the_ring_holds_the_rows() -> None:
     draft = Draft([x, a], [y, z], operations).overlap({h: (0, 2), v: (0, 2), k: (64, None)})
     rows = by_rows(0, 1)
     accepted(draft.walk(*rows[:4], (2, 0, 1), (3, 0, 1), *rows[4:]))
-    words = "'v': rows 1 to 2 are read, but no ring of the same rows holds them"
+    words = "'v': rows 1 to 2 are read, but no ring of the same rows holds row 1"
     refused(draft.walk(*rows[:3], (2, 0, 1), (3, 0, 1), *rows[3:]), "step 5", words)
     refused(draft.walk(*rows[:1], *rows[2:3], *rows[4:5], *rows[1:2]), "step 3", "no ring of the")
+
+
+def test_a_view_of_rings_in_place_shows_rows_of_both() -> None:
+    """g is written over h row by row: the view shows what of it is there, and of h the rest."""
+    x, h, g, v, y, z = (activation(name) for name in ("x", "h", "g", "v", "y", "z"))
+    operations = [lut(x, h), lut(h, g), lut(v, y), lut(g, z)]
+    draft = Draft([x], [y, z], operations).overlap(dict.fromkeys((h, g, v), (0, 4)))
+    mixed = [
+        step
+        for r in range(0, ROWS, 2)
+        for step in ((0, r, r + 2), (1, r, r + 1), (2, r, r + 2), (1, r + 1, r + 2), (3, r, r + 2))
+    ]
+    x_values = values(13)
+    once = apply_table(x_values)
+    twice = apply_table(once)
+    expected = once.copy()
+    expected[:, ::2] = twice[:, ::2]
+    found = accepted(draft.walk(*mixed)).run(x_values)
+    np.testing.assert_array_equal(found["y"], apply_table(expected))
+    np.testing.assert_array_equal(found["z"], apply_table(twice))
 
 
 # --- graph outputs, several programs, cost, versions
@@ -375,6 +426,7 @@ def test_comparing_tensors_is_kept_short() -> None:
         (chain, 0),
         (ring, 0),
         (in_place, 0),
+        (in_place_ring, 0),
         (lambda: pooled_below(2 * ROW_BYTES), 1),
         (lambda: ring_in_the_tail(ROWS - 1), 1),
         (lambda: two_rings(2, 2), 1),
@@ -390,7 +442,9 @@ def test_a_file_says_1_1_when_its_tensors_overlap(draft, minor: int) -> None:
 def test_the_engine_of_numba_gives_the_same_bits() -> None:
     pytest.importorskip("numba")
     x = values(12)
-    for draft in (pooled_below(2 * ROW_BYTES), ring_in_the_tail(ROWS - 1)):
+    for draft in (pooled_below(2 * ROW_BYTES), ring_in_the_tail(ROWS - 1), two_rings(2, 2)):
         data = draft.write()
-        expected = edgeinfer.load(data).run(x)
-        np.testing.assert_array_equal(edgeinfer.load(data, engine="numba").run(x), expected)
+        given = {"x": x, "z": values(10, (1, 4, 4, 16))} if len(draft.program.inputs) == 2 else x
+        expected = edgeinfer.load(data).run(given)
+        found = edgeinfer.load(data, engine="numba").run(given)
+        np.testing.assert_equal(found, expected)

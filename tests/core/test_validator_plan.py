@@ -1,6 +1,6 @@
 """Steps and contents: rules 26 and 30 to 37 of docs/format.md, kept and broken by hand.
 
-Tensors that overlap in part are in test_validator_overlap.py.
+Tensors that overlap by rows are in test_validator_overlap.py.
 """
 
 from __future__ import annotations
@@ -213,7 +213,7 @@ def test_a_tensor_is_not_written_over_one_that_comes_later() -> None:
 def test_a_ring_does_not_lap_what_was_written_over_it() -> None:
     draft = in_place_ring(4)
     draft.walk((0, 0, 2), (1, 0, 2), (0, 2, 4), (0, 4, 6), (2, 0, 2), *[(1, 2, 8), (0, 6, 8)])
-    refused(draft, "step 4", "'g': row 0 has left the ring of 4 rows: 6 are written")
+    refused(draft, "step 4", "'g': row 0 is read after tensor", "was written over row 1")
 
 
 def test_a_graph_output_is_there_at_the_end() -> None:

@@ -1,4 +1,4 @@
-"""Rows of one tensor where rows of another have died: tensors of a buffer overlap in part.
+"""Rows of one tensor where rows of another have died: tensors of a buffer overlap by rows.
 
 A ring is full at some times and nearly empty at others; of a tensor that is written band by band
 the last rows are not there until the end, and of one that is read band by band the first are not
@@ -38,7 +38,7 @@ _MOST_ROWS = 16  # of a ring that is tried with each of its rows at the beginnin
 
 @dataclass(frozen=True)
 class Cluster:
-    """Storages that overlap in part, each at its offset."""
+    """Storages that overlap by rows, each at its offset."""
 
     offsets: dict[Storage, int]
     nbytes: int
@@ -56,6 +56,10 @@ class _Tensor:
     @property
     def nbytes(self) -> int:
         return self.row_bytes * len(self.taken)
+
+    @property
+    def is_ring(self) -> bool:
+        return len(self.taken) < next(iter(self.storage.offsets)).rows
 
     @property
     def last(self) -> int:
@@ -178,16 +182,20 @@ def _pack(tensors: Sequence[_Tensor]) -> Cluster | None:
             )
             placed.append(tensor)
         nbytes = max(tensor.offset + tensor.nbytes for tensor in placed)
-        if (best is None or nbytes < best.nbytes) and _overlap_in_part(placed):
+        if (best is None or nbytes < best.nbytes) and _share_bytes(placed):
             best = Cluster({tensor.storage: tensor.offset for tensor in placed}, nbytes)
     return best
 
 
-def _overlap_in_part(placed: Sequence[_Tensor]) -> bool:
-    """Whether two of them have some bytes in common, and not all.
+def _share_bytes(placed: Sequence[_Tensor]) -> bool:
+    """Whether two of them have bytes in common that a reader of the file judges row by row.
 
-    Without such a pair they need not be one buffer, and must not: a reader of the file takes
-    tensors of a buffer that have the very same bytes, or none in common, for results in place.
+    Without such a pair they need not be one buffer, and must not: whole tensors of a buffer that
+    have the very same bytes, or none in common, are taken for results in place.
     """
-    spans = sorted((tensor.offset, tensor.offset + tensor.nbytes) for tensor in placed)
-    return any(a != b and b[0] < a[1] for at, a in enumerate(spans) for b in spans[at + 1 :])
+    spans = sorted((t.offset, t.offset + t.nbytes, t.is_ring) for t in placed)
+    return any(
+        b[0] < a[1] and (a[:2] != b[:2] or a[2] or b[2])
+        for at, a in enumerate(spans)
+        for b in spans[at + 1 :]
+    )

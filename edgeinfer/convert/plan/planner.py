@@ -103,7 +103,7 @@ def plan_curve(
 def make_plan(chosen: Arrangement, *, overlap: bool = True) -> Plan:
     """Decide the addresses, and prove the plan right.
 
-    With `overlap` tensors may overlap in part (`overlap`) where that makes the arena smaller.
+    With `overlap` tensors may overlap by rows (`overlap`) where that makes the arena smaller.
     """
     plan = _placed(chosen, [])
     if overlap and chosen.ring_rows:
