@@ -102,10 +102,12 @@ def kernel_tiers(tier: str) -> dict[str, str]:
 def _cost(node: FileNode, step: FileStep, tiers: dict[str, str]) -> StepCost:
     y = node.outputs[0]
     kernels = [f"{name} {tiers[name]}" for name in kernels_of(node, list(tiers))]
-    # A band does its share of the rows, and reads constants whole.
+    # A band does its share of the rows, and reads constants whole, but for a table's other rows.
     part = (step.row_end - step.row_begin) / y.rows
     moved = sum(t.nbytes for t in _activations(node)) * part
     constants = sum(t.data.nbytes for t in node.inputs if t is not None and t.data is not None)
+    if node.operator == "gather":
+        constants = min(constants, round(y.nbytes * part))
     return StepCost(
         node.name,
         node.operator,

@@ -191,7 +191,13 @@ def _print_profile(result: dict[str, Any]) -> None:
 
 
 def random_input(info: TensorInfo, rng: np.random.Generator) -> Array:
-    """Values over the whole range of an integer input; standard normal for a float one."""
+    """Values over the whole range of a quantised input; standard normal for a float one.
+
+    Plain integers of 32 and 64 bits are 0 and 1: they are indices, token ids and masks as a rule,
+    and a model refuses an index that is out of range.
+    """
+    if info.dtype.kind == "i" and info.dtype.itemsize >= 4 and not info.is_quantized:
+        return rng.integers(0, 2, info.shape, info.dtype)
     if info.dtype.kind in "iu":
         limits = np.iinfo(info.dtype)
         return rng.integers(limits.min, limits.max, info.shape, info.dtype, endpoint=True)

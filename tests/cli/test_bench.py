@@ -18,7 +18,10 @@ from edgeinfer._ffi import lib, text
 from edgeinfer.cli import main
 from edgeinfer.convert import convert
 from edgeinfer.convert.model_file import FileNode, FileProgram, FileTensor
+from edgeinfer.convert.plan import plan_program
+from edgeinfer.convert.program import Operation, Program, Value
 from edgeinfer.convert.read import read_model
+from edgeinfer.convert.write import write_model
 from edgeinfer.operators import operators
 from edgeinfer.step_costs import count_macs, kernels_of, step_costs
 from edgeinfer.system import watch as watch_module
@@ -41,6 +44,21 @@ def bench(path: Path, capsys: pytest.CaptureFixture[str], *options: str) -> Any:
     assert main(["bench", str(path), "--runs", "20", *options]) == 0
     out = capsys.readouterr().out
     return json.loads(out) if "--json" in options else out
+
+
+def test_indices_are_drawn_so_that_every_table_has_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids = Value("ids", (1, 3), "int64")
+    table = Value("table", (9, 4), "float32", data=np.ones((9, 4), np.float32))
+    rows = Value("rows", (1, 3, 4), "float32")
+    gather = Operation("gather", [table, ids], [rows], {"axis": 0}, "embedding")
+    program = Program("main", [ids], [rows], [gather])
+    path = tmp_path / "embedding.edge"
+    path.write_bytes(write_model([(program, plan_program(program))], {}))
+    assert bench(path, capsys, "--json")["runs"] == 20
+    (step,) = bench(path, capsys, "--json", "--profile")["steps"]
+    assert step["bytes"] == 3 * 8 + 2 * rows.nbytes  # three rows of the table, not all nine
 
 
 def test_profile_names_every_step_its_kernel_and_where_the_time_went(

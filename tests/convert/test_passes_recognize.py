@@ -366,6 +366,9 @@ def test_a_scale_that_others_read_stays() -> None:
     assert not fold_softmax_scales(b.build(y.tensor, x.tensor))
 
 
+PLAIN: dict[str, Any] = {"transpose_a": False, "transpose_b": False}
+
+
 def split_heads(b: GraphBuilder, form: str) -> tuple[Tensor, Tensor]:
     """A layer of 8 channels, its output as two heads, and these scaled."""
     w = b.constant(np.random.default_rng(4).normal(size=(8, 6)).astype(F))
@@ -388,6 +391,31 @@ def test_the_scale_of_heads_goes_to_their_layer(form: str) -> None:
     assert not raise_scales(graph)
     check(graph, [x], fold_scales, ["fully_connected", "reshape", "transpose"])
     assert graph.outputs == [y]
+
+
+def test_the_scale_of_masked_scores_goes_to_the_layer_of_the_queries() -> None:
+    b = GraphBuilder()
+    rng = np.random.default_rng(5)
+    w = b.constant(rng.normal(size=(8, 6)).astype(F))
+    layer = b.node("fully_connected", [b.input((2, 5, 6), None), w, None], (2, 5, 8), None)
+    heads = b.transpose(b.reshape(layer, (2, 5, 2, 4)), (0, 2, 1, 3))
+    keys = b.input((2, 2, 4, 5), None)
+    scores = b.node("batch_matmul", [heads, keys], (2, 2, 5, 5), None, **PLAIN)
+    scaled = b.node("mul", [scores, b.constant(np.asarray(0.3, F))], scores.shape, None)
+    graph = b.build(b.node("add", [scaled, b.input((2, 1, 1, 5), None)], scores.shape, None))
+    inputs = [rng.normal(size=t.shape).astype(F) for t in graph.inputs]
+    rest = ["reshape", "transpose", "batch_matmul", "add"]
+    check(graph, inputs, raise_scales, ["fully_connected", "mul", *rest])
+    check(graph, inputs, fold_scales, ["fully_connected", *rest])
+
+
+def test_the_scale_of_scores_stays_where_they_are_read_otherwise() -> None:
+    b = GraphBuilder()
+    w = b.constant(np.ones((4, 4), F))
+    layer = b.node("fully_connected", [b.input((5, 4), None), w, None], (5, 4), None)
+    scores = b.node("batch_matmul", [layer, b.input((4, 5), None)], (5, 5), None, **PLAIN)
+    scaled = b.node("mul", [scores, b.constant(np.asarray(0.3, F))], (5, 5), None)
+    assert not raise_scales(b.build(scaled, scores))
 
 
 def test_the_scale_of_heads_stays_where_the_layer_is_read() -> None:

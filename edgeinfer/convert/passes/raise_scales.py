@@ -1,7 +1,8 @@
 """Multiply by a scalar before elements are moved, where that is part of a layer's weights.
 
 Exporters scale queries and keys after they have been split into heads: a product behind a reshape
-and a transpose. A scalar commutes with moves, so it goes to the layer in front of them, where
+and a transpose. Or they scale the scores, queries times keys, before a mask is added. A scalar
+commutes with moves and with products of matrices, so it goes to the layer in front of them, where
 `fold_scales` makes it part of the weights. In float32 alone, and where nothing else reads what lies
 between; the results have the same rounding as those of `fold_scales`.
 """
@@ -12,7 +13,8 @@ from edgeinfer.convert.graph import Graph, Node, Tensor
 from edgeinfer.convert.passes.edit import activation_like, constant, insert_after, only_reader
 from edgeinfer.convert.passes.fold_scales import OUTPUT_AXIS
 
-_MOVES = ("reshape", "transpose")
+_PASSED = ("reshape", "transpose", "batch_matmul")
+"""What a scalar may pass, always by way of the first input."""
 
 
 def raise_scales(graph: Graph) -> bool:
@@ -38,7 +40,7 @@ def _moves_before(
     producers: dict[Tensor, Node],
     readers: dict[Tensor, list[Node]],
 ) -> list[Node]:
-    """The moves between a layer and the product, the last one first; none if it is not so."""
+    """What is between a layer and the product, the last one first; none if it is not so."""
     x, other = node.input(place), node.input(1 - place)
     if other.data is None or other.data.size != 1 or other.dtype != "float32":
         return []
@@ -54,7 +56,7 @@ def _moves_before(
             return []
         if producer.op in OUTPUT_AXIS:
             return moves
-        if producer.op not in _MOVES:
+        if producer.op not in _PASSED:
             return []
         moves.append(producer)
         reader, x = producer, producer.input(0)
