@@ -56,6 +56,7 @@ class Read:
     first, past : of each output row, the first row that it needs and one past the last.
     makers : operations that must have run before, as many rows of them as are needed; or all rows
         of them, where the value is a view of what they make.
+    is_input : whether rows of it are fed when they are needed.
     """
 
     storage: int
@@ -64,6 +65,7 @@ class Read:
     past: Sequence[int]
     makers: tuple[int, ...]
     is_view: bool
+    is_input: bool
     rows: int
 
 
@@ -75,6 +77,7 @@ class Flow:
     rows : of the first output of each operation.
     touched : first and last operation that touches each storage; -1 for a graph input that is there
         from the start, the number of operations for a graph output.
+    eager : of each operation, others that run as soon as it has read what they read too.
     """
 
     def __init__(
@@ -99,7 +102,11 @@ class Flow:
         self.reads = [self._reads_of(index) for index in range(len(operations))]
         self.touched = self._find_touched()
         self._rings = [self._can_be_ring(storage) for storage in self.storages]
-        self.eager = self._find_eager()
+        eager = self._find_eager()
+        self.eager = [
+            [reader for read in reads for reader in eager[read.storage] if reader != index]
+            for index, reads in enumerate(self.reads)
+        ]
 
     def _reads_of(self, index: int) -> list[Read]:
         operation = self.operations[index]
@@ -116,6 +123,7 @@ class Flow:
                     past=[past for _, past in ranges],
                     makers=self._writers(index, value) if producer is None else (producer,),
                     is_view=producer is None,
+                    is_input=self.storages[storage].is_input,
                     rows=value.rows,
                 )
             )
@@ -205,15 +213,15 @@ def group_bands(flow: Flow, first: int, last: int, heights: Sequence[int]) -> Ba
         for storage, rows in enumerate(pull.held)
         if rows and flow.is_ring(storage, first, last)
     }
-    return Bands(pull.steps, rings)
+    return Bands([Step(*step) for step in pull.steps], rings)
 
 
 class Pull:
-    """The simulation of a group.
+    """The simulation of a group. Most of the time of planning is spent here.
 
     Attributes
     ----------
-    steps : in the order in which they run.
+    steps : operation, first row and one past the last, in the order in which they run.
     held : the most rows of each storage that must be kept at once. It means something for those
         that `Flow.is_ring` of the group, or of a shorter one with the same last operation.
     """
@@ -223,7 +231,7 @@ class Pull:
         self._first = first
         self._last = last
         self._heights = heights
-        self.steps: list[Step] = []
+        self.steps: list[tuple[int, int, int]] = []
         self.held = [0] * len(flow.storages)
         self._done = [0] * last
         self._newest = [0] * len(flow.storages)
@@ -239,45 +247,46 @@ class Pull:
     def _advance(self, index: int) -> None:
         """Note what the operation reads next."""
         done, rows = self._done[index], self._flow.rows[index]
+        last = min(done + self._heights[index], rows) - 1
         for read in self._flow.reads[index]:
-            fronts = self._fronts[read.storage]
             if done == rows:
-                fronts[read.front] = read.rows
+                self._fronts[read.storage][read.front] = read.rows
             else:
                 # A row in the padding reads nothing; those after it may read what comes here.
-                past = read.past[min(done + self._heights[index], rows) - 1]
-                if read.first[done] < past:
-                    fronts[read.front] = read.first[done]
+                first = read.first[done]
+                if first < read.past[last]:
+                    self._fronts[read.storage][read.front] = first
 
     def _produce(self, index: int, wanted: int) -> None:
         """Run the operation until so many of its rows are done."""
-        while self._done[index] < wanted:
-            begin, height = self._done[index], self._heights[index]
+        flow, all_done = self._flow, self._done
+        height, rows, reads = self._heights[index], flow.rows[index], flow.reads[index]
+        while (begin := all_done[index]) < wanted:
             # Windows ask for a row more or less than a band: one step does what is asked.
             asked = wanted - begin
             if not height <= 2 * asked < 4 * height:
                 asked = height
-            end = min(begin + asked, self._flow.rows[index])
-            for read in self._flow.reads[index]:
+            end = min(begin + asked, rows)
+            for read in reads:
                 past = read.past[end - 1]
                 if read.first[begin] == past:
                     continue
                 for maker in read.makers:
-                    if maker >= self._first:
-                        self._produce(maker, self._flow.rows[maker] if read.is_view else past)
-                if self._flow.storages[read.storage].is_input:
+                    needed = flow.rows[maker] if read.is_view else past
+                    if maker >= self._first and all_done[maker] < needed:
+                        self._produce(maker, needed)
+                if read.is_input:
                     self._hold(read.storage, read.first[begin], past)
-            if self._done[index] != begin:
+            if all_done[index] != begin:
                 continue  # it has run meanwhile, as an eager reader of what was made for it
-            self._done[index] = end
-            for storage in self._flow.writes[index]:
+            all_done[index] = end
+            for storage in flow.writes[index]:
                 self._hold(storage, begin, end)
             self._advance(index)
-            self.steps.append(Step(index, begin, end))
-            for read in self._flow.reads[index]:
-                for reader in self._flow.eager[read.storage]:
-                    if self._first <= reader < self._last and reader != index:
-                        self._consume(reader)
+            self.steps.append((index, begin, end))
+            for reader in flow.eager[index]:
+                if self._first <= reader < self._last:
+                    self._consume(reader)
 
     def _consume(self, index: int) -> None:
         """Run an operation as far as it is the last to need rows of what it reads."""
@@ -293,6 +302,12 @@ class Pull:
 
     def _hold(self, storage: int, begin: int, end: int) -> None:
         """Rows from `begin` to `end` come, and those that are still to be read stay."""
-        self._newest[storage] = newest = max(end, self._newest[storage])
-        oldest = min([begin, *self._fronts[storage]])
-        self.held[storage] = max(self.held[storage], newest - oldest)
+        newest = self._newest[storage]
+        if end > newest:
+            self._newest[storage] = newest = end
+        oldest = begin
+        for front in self._fronts[storage]:  # one or two: quicker than min
+            if front < oldest:
+                oldest = front
+        if newest - oldest > self.held[storage]:
+            self.held[storage] = newest - oldest

@@ -20,6 +20,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 
 from edgeinfer.budget import align_up
 from edgeinfer.convert.plan.arrangement import Arrangement
@@ -65,21 +67,39 @@ class _Tensor:
     def last(self) -> int:
         return max(taken.bit_length() for taken in self.taken)
 
-    def fits(self, offset: int, placed: Sequence[_Tensor]) -> bool:
-        """Whether it may lie there."""
-        for other in placed:
-            begin = max(offset, other.offset)
-            end = min(offset + self.nbytes, other.offset + other.nbytes)
-            while begin < end:
-                mine, theirs = begin - offset, begin - other.offset
-                row, row_of_other = mine // self.row_bytes, theirs // other.row_bytes
-                if self.taken[row] & other.taken[row_of_other]:
-                    return False
-                begin = min(
-                    offset + (row + 1) * self.row_bytes,
-                    other.offset + (row_of_other + 1) * other.row_bytes,
-                )
-        return True
+    def lowest_fit(self, placed: Sequence[_Tensor]) -> int:
+        """The first of the offsets at which it may lie."""
+        mine = reduce(or_, self.taken)
+        others = [other for other in placed if mine & reduce(or_, other.taken)]
+        free = 0
+        for offset in self.offsets(placed):
+            if offset < free:
+                continue
+            for at, other in enumerate(others):
+                free = self._free_of(other, offset)
+                if free > offset:
+                    others.insert(0, others.pop(at))  # likely in the way of the next one too
+                    break
+            else:
+                return offset
+        raise AssertionError("there is room behind everything")
+
+    def _free_of(self, other: _Tensor, offset: int) -> int:
+        """`offset` if it may lie there beside another, else where the next one may be.
+
+        Two rows that must not meet keep meeting until one ends where the other begins.
+        """
+        height, height_of_other = self.row_bytes, other.row_bytes
+        begin = max(offset, other.offset)
+        end = min(offset + self.nbytes, other.offset + other.nbytes)
+        while begin < end:
+            row = (begin - offset) // height
+            row_of_other = (begin - other.offset) // height_of_other
+            end_of_other = other.offset + (row_of_other + 1) * height_of_other
+            if self.taken[row] & other.taken[row_of_other]:
+                return end_of_other - row * height
+            begin = min(offset + (row + 1) * height, end_of_other)
+        return offset
 
     def offsets(self, placed: Sequence[_Tensor]) -> list[int]:
         """Where to try it, the lowest first."""
@@ -177,9 +197,7 @@ def _pack(tensors: Sequence[_Tensor]) -> Cluster | None:
     for order in orders:
         placed: list[_Tensor] = []
         for tensor in order:
-            tensor.offset = next(
-                offset for offset in tensor.offsets(placed) if tensor.fits(offset, placed)
-            )
+            tensor.offset = tensor.lowest_fit(placed)
             placed.append(tensor)
         nbytes = max(tensor.offset + tensor.nbytes for tensor in placed)
         if (best is None or nbytes < best.nbytes) and _share_bytes(placed):
