@@ -21,6 +21,9 @@ then a row is fed when the first operation needs it.
 What an operation asks for does not depend on where the group begins. So one simulation for each
 last operation tells the rings of all groups that end there.
 
+An operation that shrinks what it reads beside others (a 1x1 at stride 2 that skips a block) follows
+them: before more rows come it runs as far as they have read, so that no row stays for it alone.
+
 Not guaranteed: the lowest memory. All operations of a group have the same number of bands, and one
 that several others read is run when the first of them asks.
 """
@@ -77,7 +80,7 @@ class Flow:
     rows : of the first output of each operation.
     touched : first and last operation that touches each storage; -1 for a graph input that is there
         from the start, the number of operations for a graph output.
-    eager : of each operation, others that run as soon as it has read what they read too.
+    followers : of each operation, others that keep up with the readers of what it writes.
     """
 
     def __init__(
@@ -102,10 +105,10 @@ class Flow:
         self.reads = [self._reads_of(index) for index in range(len(operations))]
         self.touched = self._find_touched()
         self._rings = [self._can_be_ring(storage) for storage in self.storages]
-        eager = self._find_eager()
-        self.eager = [
-            [reader for read in reads for reader in eager[read.storage] if reader != index]
-            for index, reads in enumerate(self.reads)
+        followers = self._find_followers()
+        self.followers = [
+            [follower for storage in written for follower in followers[storage]]
+            for written in self.writes
         ]
 
     def _reads_of(self, index: int) -> list[Read]:
@@ -172,12 +175,12 @@ class Flow:
         operation = self.operations[producer]
         return len(operation.outputs) == 1 and operation.operator not in WHOLE
 
-    def _find_eager(self) -> list[tuple[int, ...]]:
-        """Of each storage: operations that read it as soon as others have, as that saves memory.
+    def _find_followers(self) -> list[tuple[int, ...]]:
+        """Of each storage: operations that keep up with its other readers, as that saves memory.
 
         They read nothing else, and make fewer bytes than they read.
         """
-        eager: list[list[int]] = [[] for _ in self.storages]
+        followers: list[list[int]] = [[] for _ in self.storages]
         for index, operation in enumerate(self.operations):
             values = activations(operation.inputs)
             if len(values) != 1 or self.reads[index][0].is_view:
@@ -185,8 +188,8 @@ class Flow:
             (read,) = self.reads[index]
             shrinks = operation.outputs[0].nbytes < values[0].nbytes
             if shrinks and self.readers[read.storage] > 1:
-                eager[read.storage].append(index)
-        return [tuple(found) for found in eager]
+                followers[read.storage].append(index)
+        return [tuple(found) for found in followers]
 
     def is_ring(self, storage: int, first: int, last: int) -> bool:
         """Whether a group of the operations from `first` up to `last` keeps it as a ring."""
@@ -277,16 +280,16 @@ class Pull:
                         self._produce(maker, needed)
                 if read.is_input:
                     self._hold(read.storage, read.first[begin], past)
+            for follower in flow.followers[index]:
+                if self._first <= follower < self._last:
+                    self._consume(follower)
             if all_done[index] != begin:
-                continue  # it has run meanwhile, as an eager reader of what was made for it
+                continue  # it has run meanwhile, as a follower of what was made for it
             all_done[index] = end
             for storage in flow.writes[index]:
                 self._hold(storage, begin, end)
             self._advance(index)
             self.steps.append((index, begin, end))
-            for reader in flow.eager[index]:
-                if self._first <= reader < self._last:
-                    self._consume(reader)
 
     def _consume(self, index: int) -> None:
         """Run an operation as far as it is the last to need rows of what it reads."""
