@@ -61,6 +61,9 @@ def kernels_of(node: FileNode, names: list[str]) -> list[str]:
     data = [t for t in node.inputs if t is not None and t.data is None]
     x = _TOKENS[(data[0] if data else node.outputs[0]).dtype]
     y = _TOKENS[node.outputs[0].dtype]
+    weights = node.inputs[1] if len(node.inputs) > 1 else None
+    if weights is not None and weights.scheme:
+        return ["packed_gemm_s8_f4"]
     if node.operator in _SHARED_KERNELS:
         return [name.format(x=x, y=y) for name in _SHARED_KERNELS[node.operator]]
     if node.operator in names:  # the operators on float32
@@ -68,7 +71,6 @@ def kernels_of(node: FileNode, names: list[str]) -> list[str]:
     width = math.prod((node.outputs[0].row_bytes, node.outputs[0].rows)) // max(
         1, math.prod(node.outputs[0].shape)
     )
-    weights = node.inputs[1] if len(node.inputs) > 1 else None
     if weights is not None and weights.dtype == "float16":
         return [f"{node.operator}_f16"]
     for suffix in (x, y, f"b{width}"):
@@ -129,7 +131,7 @@ def count_node_macs(node: FileNode) -> int:
     outputs = math.prod(y.shape)
     if x is None:
         return 0
-    operator = node.operator.removesuffix("_f32")
+    operator = node.operator.removesuffix("_f32").removesuffix("_dynamic")
     if operator in ("fully_connected", "batch_matmul"):
         return outputs * x.shape[-1]
     if not operator.endswith("conv2d"):

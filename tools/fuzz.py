@@ -378,6 +378,7 @@ def operator_models() -> list[tuple[str, bytes]]:
         test_conv_family_contracts,
         test_float_contracts,
         test_float_product_contracts,
+        test_four_bit_contracts,
         test_plain_contracts,
         test_running_sums_contracts,
     )
@@ -388,6 +389,7 @@ def operator_models() -> list[tuple[str, bytes]]:
         *test_conv_family_contracts.GOOD,
         *test_float_contracts.GOOD,
         *test_float_product_contracts.GOOD,
+        *test_four_bit_contracts.GOOD,
         *test_plain_contracts.GOOD,
         *test_running_sums_contracts.GOOD,
     ]

@@ -20,6 +20,7 @@ static void fill_scalar(ei_kernels *kernels) {
     kernels->fully_connected_s8_s8c = ei_fully_connected_s8_s8c_scalar;
     kernels->fully_connected_s16_s8c = ei_fully_connected_s16_s8c_scalar;
     kernels->batch_matmul_s8_s8 = ei_batch_matmul_s8_s8_scalar;
+    kernels->packed_gemm_s8_f4 = ei_packed_gemm_s8_f4_scalar;
     kernels->batch_matmul_s16_s16 = ei_batch_matmul_s16_s16_scalar;
     kernels->conv2d_f32_f32 = ei_conv2d_f32_f32_scalar;
     kernels->conv2d_f32_f16 = ei_conv2d_f32_f16_scalar;
@@ -94,6 +95,7 @@ static void fill_avx2(ei_kernels *kernels) {
     kernels->depthwise_conv2d_s8_s8c = ei_depthwise_conv2d_s8_s8c_avx2;
     kernels->fully_connected_s8_s8c = ei_fully_connected_s8_s8c_avx2;
     kernels->batch_matmul_s8_s8 = ei_batch_matmul_s8_s8_avx2;
+    kernels->packed_gemm_s8_f4 = ei_packed_gemm_s8_f4_avx2;
     kernels->conv2d_f32_f32 = ei_conv2d_f32_f32_avx2;
     kernels->conv2d_f32_f16 = ei_conv2d_f32_f16_avx2;
     kernels->depthwise_conv2d_f32_f32 = ei_depthwise_conv2d_f32_f32_avx2;
@@ -156,6 +158,7 @@ static void fill_avxvnni(ei_kernels *kernels) {
     kernels->conv2d_s8_s8c = ei_conv2d_s8_s8c_avxvnni;
     kernels->depthwise_conv2d_s8_s8c = ei_depthwise_conv2d_s8_s8c_avxvnni;
     kernels->fully_connected_s8_s8c = ei_fully_connected_s8_s8c_avxvnni;
+    kernels->packed_gemm_s8_f4 = ei_packed_gemm_s8_f4_avxvnni;
 }
 
 static int has_avxvnni(void) {
@@ -174,6 +177,7 @@ static void fill_avx512vnni(ei_kernels *kernels) {
     kernels->depthwise_conv2d_s8_s8c = ei_depthwise_conv2d_s8_s8c_avx512vnni;
     kernels->fully_connected_s8_s8c = ei_fully_connected_s8_s8c_avx512vnni;
     kernels->batch_matmul_s8_s8 = ei_batch_matmul_s8_s8_avx512vnni;
+    kernels->packed_gemm_s8_f4 = ei_packed_gemm_s8_f4_avx512vnni;
     kernels->conv2d_f32_f32 = ei_conv2d_f32_f32_avx512vnni;
     kernels->conv2d_f32_f16 = ei_conv2d_f32_f16_avx512vnni;
     kernels->depthwise_conv2d_f32_f32 = ei_depthwise_conv2d_f32_f32_avx512vnni;
@@ -223,6 +227,7 @@ static void fill_neon(ei_kernels *kernels) {
     kernels->fully_connected_f32_f32 = ei_fully_connected_f32_f32_neon;
     kernels->fully_connected_f32_f16 = ei_fully_connected_f32_f16_neon;
     kernels->batch_matmul_f32_f32 = ei_batch_matmul_f32_f32_neon;
+    kernels->packed_gemm_s8_f4 = ei_packed_gemm_s8_f4_neon;
 #endif
     if (sizeof(void *) == 8) {
         kernels->lut8_b1 = ei_lut8_b1_neon;
@@ -255,6 +260,7 @@ static void fill_dotprod(ei_kernels *kernels) {
     kernels->depthwise_conv2d_s8_s8c = ei_depthwise_conv2d_s8_s8c_dotprod;
     kernels->fully_connected_s8_s8c = ei_fully_connected_s8_s8c_dotprod;
     kernels->batch_matmul_s8_s8 = ei_batch_matmul_s8_s8_dotprod;
+    kernels->packed_gemm_s8_f4 = ei_packed_gemm_s8_f4_dotprod;
 }
 
 static int has_dotprod(void) {
@@ -267,6 +273,7 @@ static void fill_i8mm(ei_kernels *kernels) {
     kernels->conv2d_s8_s8c = ei_conv2d_s8_s8c_i8mm;
     kernels->fully_connected_s8_s8c = ei_fully_connected_s8_s8c_i8mm;
     kernels->batch_matmul_s8_s8 = ei_batch_matmul_s8_s8_i8mm;
+    kernels->packed_gemm_s8_f4 = ei_packed_gemm_s8_f4_i8mm;
 }
 
 static int has_i8mm(void) {

@@ -6,7 +6,7 @@
 
 #define EI_FORMAT_MAGIC       "EDGEINF\x1a"
 #define EI_FORMAT_MAJOR       1 // readers refuse another major version
-#define EI_FORMAT_MINOR       1 // the newest known; readers accept any minor version of their major
+#define EI_FORMAT_MINOR       2 // the newest known; readers accept any minor version of their major
 #define EI_SECTION_ALIGNMENT  64
 #define EI_CONSTANT_ALIGNMENT 64
 #define EI_BUFFER_ALIGNMENT   16 // offsets in the arena; the converter places at 64
@@ -49,6 +49,9 @@ enum ei_section_type {
     EI_SECTION_METADATA = 10,    // JSON, UTF-8
     EI_SECTION_OPTIONAL = 0x8000 // types from here on are skipped by readers that do not know them
 };
+
+/// Packed constants whose bytes are no elements of the dtype, which is uint8.
+enum ei_weights_scheme { EI_WEIGHTS_PLAIN = 0, EI_WEIGHTS_MXFP4 = 1, EI_WEIGHTS_NVFP4 = 2 };
 
 enum ei_region { EI_REGION_ARENA = 0, EI_REGION_STATE = 1 };
 enum ei_buffer_flag { EI_BUFFER_INPUT = 1, EI_BUFFER_OUTPUT = 2 };
@@ -106,7 +109,7 @@ typedef struct ei_tensor_record {
     uint64_t offset; // in the buffer, or in the constants section
     uint8_t dtype;   // ei_dtype
     uint8_t rank;
-    uint16_t flags;            // none defined: 0
+    uint16_t flags;            // ei_weights_scheme
     int32_t dims[EI_MAX_RANK]; // 1 and up; unused ones are 1
     uint32_t
         rows; // rank 4: N * H; lower rank: product of all but the last; higher: of all but the last two

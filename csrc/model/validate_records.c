@@ -101,8 +101,14 @@ static ei_status check_tensor(const ei_model *model, const ei_tensor_record *ten
     if (ei_dtype_bytes(tensor->dtype) == 0) {
         return ei_fail(EI_ERROR_FORMAT, "dtype is %d, which is none", tensor->dtype);
     }
-    if (tensor->flags != 0) {
-        return ei_fail(EI_ERROR_FORMAT, "flags is 0x%x, must be 0", tensor->flags);
+    if (tensor->flags > EI_WEIGHTS_NVFP4) {
+        return ei_fail(EI_ERROR_FORMAT, "flags is 0x%x, which is no scheme of weights",
+                       tensor->flags);
+    }
+    if (tensor->flags != EI_WEIGHTS_PLAIN &&
+        (tensor->buffer != EI_NO_BUFFER || tensor->dtype != EI_UINT8)) {
+        return ei_fail(EI_ERROR_FORMAT, "flags is 0x%x, must be 0 for what is no constant of uint8",
+                       tensor->flags);
     }
     EI_TRY(check_shape(tensor));
     if (!(tensor->scale >= 0.0f && tensor->scale <= FLT_MAX)) {

@@ -3,6 +3,7 @@
 #define EI_OPS_PACKED_H
 
 #include "kernels/float_tile.h"
+#include "kernels/packed_gemm_s8_f4/packed_gemm_s8_f4.h"
 #include "kernels/packed_tile.h"
 #include "ops/op.h"
 
@@ -22,6 +23,16 @@ ei_status ei_check_packed(const ei_node *node, const ei_packed_shape *shape);
 /// as large as the shape says; values of K are not rounded up. Channels that do not exist may hold
 /// anything.
 ei_status ei_check_packed_f32(const ei_node *node, const ei_packed_shape *shape, int half);
+
+/// The scheme of operand 1, 0 where it is int8 or absent.
+static inline ei_f4_scheme ei_weights_scheme(const ei_tensor_record *weights) {
+    return weights == NULL ? 0 : (ei_f4_scheme)weights->flags;
+}
+
+/// Operands 1 to 3 of a node whose weights are of four bits, one segment of `shape`: weights, bias and
+/// multiplier (float32), at least as large as the shape says, no scale a NaN or negative, multipliers
+/// finite. Channels and values that do not exist may have any code.
+ei_status ei_check_packed_f4(const ei_node *node, const ei_packed_shape *shape);
 
 /// Operand `input` of a convolution of float32, or NULL for absent: `elements` or more, all +0.
 ei_status ei_check_float_zero_row(const ei_node *node, uint32_t input, uint64_t elements);
@@ -44,6 +55,9 @@ static inline ei_weights_hint ei_later_weights(const ei_bound_node *node) {
     return (ei_weights_hint){(const int8_t *)view->base,
                              (size_t)view->tensor->rows * view->tensor->row_bytes};
 }
+
+/// Products of a byte that holds two weights.
+#define EI_WORK_OF_A_FOUR_BIT_BYTE 2
 
 /// Work of an operator that multiplies each pixel (vector) of y with all of its packed weights, `factor` being how much
 /// longer it takes for that than a convolution of int8 with one group. by_channels: run() uses ei_packed_range_of.
@@ -69,6 +83,27 @@ static inline ei_packed_range ei_packed_range_of(const ei_bound_node *node,
         .y = y->base + first * (wide ? sizeof(int16_t) : sizeof(int8_t)),
         .weights = ei_input_view(node, 1)->base + first * k,
         .bias = ei_input_view(node, 2)->base + first * (wide ? sizeof(int64_t) : sizeof(int32_t)),
+        .multiplier = ei_input_view(node, 3)->base + first * sizeof(float),
+    };
+}
+
+/// The same of weights of four bits with k values of a channel; y has elements of `y_bytes`.
+static inline ei_packed_range ei_packed_f4_range_of(const ei_bound_node *node,
+                                                    const ei_run_context *context, size_t k,
+                                                    size_t y_bytes) {
+    const ei_view *y = ei_output_view(node, 0);
+    const ei_view *weights = ei_input_view(node, 1);
+    const ei_f4_scheme scheme = ei_weights_scheme(weights->tensor);
+    const size_t block = ei_f4_block(scheme);
+    const size_t first = context->first_channel;
+    const size_t end = context->end_channel != 0 ? context->end_channel
+                                                 : (uint32_t)y->tensor->dims[y->tensor->rank - 1];
+    return (ei_packed_range){
+        .count = (uint32_t)(end - first),
+        .y = y->base + first * y_bytes,
+        .weights =
+            weights->base + first / EI_TILE_CHANNELS * ei_f4_bytes((k + block - 1) / block, scheme),
+        .bias = ei_input_view(node, 2)->base + first * sizeof(float),
         .multiplier = ei_input_view(node, 3)->base + first * sizeof(float),
     };
 }

@@ -80,6 +80,7 @@ def _tensor_data(tensor: FileTensor) -> dict[str, Any]:
         "scale": tensor.scale,
         "zero_point": tensor.zero_point,
         "constant": tensor.buffer is None,
+        "scheme": tensor.scheme,
     }
 
 
@@ -127,7 +128,9 @@ def _print_steps(program: FileProgram, params: bool) -> None:
 def _operands(node: FileNode) -> str:
     activations = [t for t in node.inputs if t is not None and t.buffer is not None]
     constants = sum(t.nbytes for t in node.inputs if t is not None and t.buffer is None)
+    schemes = sorted({t.scheme for t in node.inputs if t is not None and t.scheme})
     weights = f" + {constants:,} bytes of constants" if constants else ""
+    weights += f" ({', '.join(schemes)})" if schemes else ""
     inputs = ", ".join(_describe(t, short=True) for t in activations)
     outputs = ", ".join(_describe(t, short=True) for t in node.outputs)
     return f"{inputs}{weights} -> {outputs}"

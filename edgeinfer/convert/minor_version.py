@@ -12,10 +12,13 @@ from edgeinfer.convert.plan.inplace import IN_PLACE
 from edgeinfer.convert.program import Operation, Placement, Plan, Program, Value
 
 _OPERATORS_OF_1 = frozenset({"accumulate_rows", "rescale_sums"})
+_OPERATORS_OF_2 = frozenset({"fully_connected_dynamic"})
 
 
 def minor_version(program: Program, plan: Plan) -> int:
     """The lowest minor version whose rules the plan keeps."""
+    if any(_needs_2(operation) for operation in plan.operations):
+        return 2
     makers = {value: operation for operation in plan.operations for value in operation.outputs}
     needs_1 = (
         any(operation.operator in _OPERATORS_OF_1 for operation in plan.operations)
@@ -24,6 +27,12 @@ def minor_version(program: Program, plan: Plan) -> int:
         or any(_operands_overlap(operation, plan) for operation in plan.operations)
     )
     return int(needs_1)
+
+
+def _needs_2(operation: Operation) -> bool:
+    return operation.operator in _OPERATORS_OF_2 or any(
+        value is not None and value.scheme for value in operation.inputs
+    )
 
 
 def _written_by_buffer(program: Program, plan: Plan) -> Iterator[list[Value]]:

@@ -37,7 +37,8 @@ class FileBuffer:
 class FileTensor:
     """An activation (`buffer` is an index of the program's buffers) or a constant (`data`).
 
-    `offset` counts bytes in the buffer, or in the constants section.
+    `offset` counts bytes in the buffer, or in the constants section. `scheme` says how the bytes of
+    packed weights hold values of four bits: "mxfp4", "nvfp4", or "" for as they are.
     """
 
     name: str
@@ -51,6 +52,7 @@ class FileTensor:
     scale: float
     zero_point: int
     data: npt.NDArray[Any] | None = field(default=None, repr=False)
+    scheme: str = ""
 
     @property
     def nbytes(self) -> int:

@@ -26,6 +26,9 @@ DTYPE_CODES = {
 }
 """Codes of `ei_dtype`."""
 
+SCHEME_CODES = {"": 0, "mxfp4": 1, "nvfp4": 2}
+"""Codes of `ei_weights_scheme`: how packed constants of uint8 hold weights, "" for as they are."""
+
 
 @dataclass(eq=False)
 class Value:
@@ -34,7 +37,7 @@ class Value:
     data is a C-contiguous array of the shape and dtype.
 
     scale and zero_point describe the tensor to people and to callers that quantise; kernels use
-    parameters.
+    parameters. scheme, of packed weights of four bits, is one of SCHEME_CODES.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Value:
     scale: float = 0.0
     zero_point: int = 0
     data: npt.NDArray[Any] | None = None
+    scheme: str = ""
 
     @property
     def nbytes(self) -> int:

@@ -45,6 +45,7 @@ _DTYPES = {
     7: "bool",
     8: "float16",
 }
+_SCHEMES = {0: "", 1: "mxfp4", 2: "nvfp4"}
 
 
 def read_model(data: bytes | bytearray | memoryview) -> ModelFile:
@@ -106,7 +107,8 @@ class _Reader:
             f"{where}: dims {dims} for rank {rank}",
         )
         require(int(record["dtype"]) in _DTYPES, f"{where}: unknown dtype {record['dtype']}")
-        require(int(record["flags"]) == 0, f"{where}: flags must be 0")
+        flags = int(record["flags"])
+        require(flags in _SCHEMES, f"{where}: flags {flags}, which is no scheme of weights")
         dtype = np.dtype(_DTYPES[int(record["dtype"])])
         in_row = 2 if rank >= 4 else min(rank, 1)
         row_bytes, rows = dtype.itemsize, 1
@@ -126,6 +128,10 @@ class _Reader:
         require(np.isfinite(scale) and scale >= 0, f"{where}: scale {scale}")
         offset = int(record["offset"])
         is_constant = int(record["buffer"]) == _ABSENT
+        require(
+            flags == 0 or (is_constant and dtype == np.uint8),
+            f"{where}: flags {flags} for what is no constant of uint8",
+        )
         contents: npt.NDArray[Any] | None = None
         if is_constant:
             constants = self.sections.constants
@@ -148,6 +154,7 @@ class _Reader:
             scale=scale,
             zero_point=int(record["zero_point"]),
             data=contents,
+            scheme=_SCHEMES[flags],
         )
 
     # --- programs

@@ -19,7 +19,7 @@ import numpy as np
 from edgeinfer.budget import align_up
 from edgeinfer.convert.minor_version import minor_version
 from edgeinfer.convert.plan import session_bytes
-from edgeinfer.convert.program import DTYPE_CODES, Operation, Plan, Program, Value
+from edgeinfer.convert.program import DTYPE_CODES, SCHEME_CODES, Operation, Plan, Program, Value
 from edgeinfer.errors import ConversionError
 from edgeinfer.operators import operators
 
@@ -166,7 +166,7 @@ class _Writer:
                 offset,
                 DTYPE_CODES[value.dtype],
                 len(value.shape),
-                0,
+                SCHEME_CODES[value.scheme],
                 *dims,
                 value.rows,
                 ring_rows,

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from edgeinfer.convert.model_file import FileTensor
+from edgeinfer.engine_numba import four_bits
 from edgeinfer.engine_numba.compile import kernel
 from edgeinfer.engine_numba.node import S8_S16, Array, Node, Run, row_elements
 from edgeinfer.engine_numba.rounding import requantized
@@ -143,6 +145,14 @@ def _convolve(
                     y[out + n] = requantized(scaled, low, high, zero_point)
 
 
+def _has_four_bits(node: Node, x: FileTensor) -> bool:
+    weights = node.inputs[1]
+    if weights is None or not weights.scheme:
+        return False
+    node.dtype(x, "x", "int8")
+    return True
+
+
 def conv2d(node: Node) -> Run:
     """x, weights, bias, multiplier, zero? -> y"""
     x, _ = images(node, *S8_S16)
@@ -151,6 +161,10 @@ def conv2d(node: Node) -> Run:
     check_reach(node, g, has_zero=has_zero)
     groups, taps = int(g[GROUPS]), int(g[KERNEL_H] * g[KERNEL_W])
     group_in = x.shape[3] // groups
+    if _has_four_bits(node, x):
+        return four_bits.convolution(
+            node, taps * group_in, zero_value(node, 4, x), g, _output_side(node)
+        )
     if groups == 1 and g[DILATION_W] == 1:
         channels = _Channels(node, x.dtype, 1, int(g[KERNEL_H]), int(g[KERNEL_W]) * group_in)
     else:
@@ -181,14 +195,15 @@ def fully_connected(node: Node) -> Run:
     node.dtype(node.y, "y", x.dtype)
     node.shape(node.y, "y", (*x.shape[:-1], *node.y.shape[-1:]))
     node.rank(node.y, "y", 1)
-    channels = _Channels(node, x.dtype, 1, 1, x.shape[-1])
     vectors = row_elements(node.y.shape) // node.y.shape[-1]
     rows = node.y.rows
     g = np.array(
         [rows, vectors, x.shape[-1], rows, vectors, node.y.shape[-1], 1, 1, 1, 1, 1, 1, 0, 0, 1],
         np.int64,
     )
-    return _convolution(channels, 0, g)
+    if _has_four_bits(node, x):
+        return four_bits.convolution(node, x.shape[-1], 0, g, _output_side(node))
+    return _convolution(_Channels(node, x.dtype, 1, 1, x.shape[-1]), 0, g)
 
 
 @kernel

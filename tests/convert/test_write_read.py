@@ -24,6 +24,7 @@ from edgeinfer.convert.write import write_model
 from edgeinfer.errors import ConversionError, ModelFileError, ModelVersionError
 from tests.convert.random_programs import add, evaluate, lut8, programs, random_inputs
 from tests.core.edge_file import EdgeFile, check
+from tests.ops import test_four_bit_contracts
 
 
 def write(*programs: Program, **metadata: Any) -> bytes:
@@ -38,6 +39,7 @@ def small_program(name: str = "main", scale: float = 0.5) -> Program:
 
 
 def assert_same_tensor(found: FileTensor, value: Value) -> None:
+    assert found.scheme == value.scheme
     assert (found.name, found.shape, found.dtype) == (value.name, value.shape, value.dtype)
     assert (found.scale, found.zero_point) == (np.float32(value.scale), value.zero_point)
     assert (found.rows, found.row_bytes) == (value.rows, value.row_bytes)
@@ -308,6 +310,18 @@ def test_every_truncation_is_noticed_by_both() -> None:
         read_model(data + b"\0")
 
 
+def test_weights_of_four_bits_ask_for_minor_version_2() -> None:
+    for make in test_four_bit_contracts.GOOD:
+        operation = make()
+        inputs = [v for v in operation.inputs if v is not None and v.data is None]
+        program = Program("main", inputs, operation.outputs, [operation])
+        model = read_model(write_model([(program, plan_program(program))], {}))
+        assert model.version == (1, 2)
+        weights, value = model.programs[0].nodes[0].inputs[1], operation.inputs[1]
+        assert weights is not None and value is not None and value.scheme
+        assert_same_tensor(weights, value)
+
+
 def test_another_major_version_is_named() -> None:
     file = EdgeFile(write(small_program()))
     file.header["major"] = 2
@@ -376,6 +390,7 @@ _FIELD_EDITS = [
     (3, {"rank": 3}),
     (3, {"rank": 7}),
     (3, {"flags": 1}),
+    (3, {"flags": 3}),
     (3, {"rows": 3}),
     (3, {"ring_rows": 3}),
     (3, {"ring_rows": 0}),

@@ -95,7 +95,8 @@ def test_names_that_are_not_text_are_made_printable(valid: bytes) -> None:
 TENSOR_CHANGES = {
     "no dtype": ("dtype", 0, "dtype is 0"),
     "unknown dtype": ("dtype", 9, "dtype is 9"),
-    "flags": ("flags", 1, "flags is 0x1"),
+    "unknown scheme": ("flags", 3, "flags is 0x3, which is no scheme of weights"),
+    "scheme of an activation": ("flags", 1, "flags is 0x1, must be 0 for what is no constant"),
     "rank": ("rank", 7, "rank is 7"),
     "dim of zero": ("dims", [1, 0, 4, 16, 1, 1], "dims[1] is 0"),
     "negative dim": ("dims", [1, -8, 4, 16, 1, 1], "dims[1] is -8"),

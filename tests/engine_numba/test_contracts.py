@@ -21,6 +21,7 @@ from tests.ops import (
     test_conv_family_contracts,
     test_float_contracts,
     test_float_product_contracts,
+    test_four_bit_contracts,
     test_plain_contracts,
 )
 from tools.fuzz import mutants, operator_seeds
@@ -30,6 +31,7 @@ MODULES = [
     test_conv_family_contracts,
     test_float_contracts,
     test_float_product_contracts,
+    test_four_bit_contracts,
     test_plain_contracts,
 ]
 MUTANTS = 400

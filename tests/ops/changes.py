@@ -40,7 +40,9 @@ def data(index: int, edit: Callable[[np.ndarray], np.ndarray]) -> Change:
     def change(operation: Operation) -> None:
         value = operation.inputs[index]
         assert value is not None and value.data is not None
-        operation.inputs[index] = constant("edited", edit(value.data.copy()))
+        edited = constant("edited", edit(value.data.copy()))
+        edited.scheme = value.scheme
+        operation.inputs[index] = edited
 
     return change
 

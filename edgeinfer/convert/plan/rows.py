@@ -30,6 +30,7 @@ _ROW_BY_ROW = frozenset(
         "softmax",
         "fully_connected",
         "fully_connected_f32",
+        "fully_connected_dynamic",
         "unary_f32",
         "softmax_f32",
         "layer_norm_f32",

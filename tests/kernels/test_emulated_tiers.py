@@ -1,0 +1,100 @@
+"""Products of four bits on tiers that need AVX-512 or AVX-VNNI, which SIMDe emulates here.
+
+Their source is compiled as it is, with emulated/immintrin.h in front of the compiler's; tier
+avxvnni, whose instruction is inline assembly, with the intrinsic in its place. What they give is
+held against the scalar version bit for bit. Machines that have the instructions run these tiers in
+test_four_bits.py too.
+"""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cffi import FFI
+
+from tests.kernels.draw import Draw
+from tests.requirements import missing, require_c_compiler
+
+ROOT = Path(__file__).resolve().parents[2]
+FAMILY = ROOT / "csrc" / "kernels" / "packed_gemm_s8_f4"
+SHARED = ["packed_gemm_s8_f4_scalar.c", "../exact_fma.c"]
+FLAGS = ["-std=c11", "-O1", "-w", "-fPIC", "-shared", "-ffp-contract=off", "-fno-math-errno"]
+PIECES = {1: 4, 2: 2}  # of a block, by scheme
+
+
+def can_run() -> bool:
+    cpu = Path("/proc/cpuinfo")
+    flags = cpu.read_text().split() if cpu.exists() else []
+    return platform.machine() == "x86_64" and {"avx2", "fma", "f16c"} <= set(flags)
+
+
+@pytest.fixture(scope="module", params=["avxvnni", "avx512vnni"])
+def tier(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The library and its interface, and the tier's name."""
+    if not can_run():
+        pytest.skip("this CPU is not x86-64 with AVX2, FMA and F16C")
+    if not Path("/usr/include/simde/x86/avx512.h").exists():
+        missing("no SIMDe: apt install libsimde-dev")
+    library = tmp_path_factory.mktemp("emulated") / "tier.so"
+    command = [require_c_compiler(), *FLAGS, "-mavx2", "-mfma", "-mf16c", "-DEI_EMULATED=1"]
+    command += ["-I", str(Path(__file__).parent / "emulated"), "-I", str(ROOT / "csrc")]
+    command += ["-I", str(ROOT / "csrc" / "include"), "-o", str(library)]
+    sources = [*SHARED, f"packed_gemm_s8_f4_{request.param}.c"]
+    subprocess.run([*command, *(str(FAMILY / name) for name in sources)], check=True)
+    ffi = FFI()
+    ffi.cdef("""
+        typedef struct {
+            const int8_t *x; size_t x_step; size_t rows; size_t blocks;
+            const uint8_t *weights; size_t tile_bytes; size_t tiles;
+            float *sums; size_t sum_step; int scheme;
+        } arguments;
+    """)
+    ffi.cdef(f"void ei_packed_gemm_s8_f4_scalar(const arguments *);"
+             f"void ei_packed_gemm_s8_f4_{request.param}(const arguments *);")  # fmt: skip
+    return ffi, ffi.dlopen(str(library)), request.param
+
+
+def draw_weights(draw: Draw, scheme: int, tiles: int, blocks: int) -> np.ndarray:
+    """Any codes; scales of a range, no NaN."""
+    groups = -(-blocks // 4)
+    size = blocks * PIECES[scheme] * 64 + groups * 64
+    weights = draw.rng.integers(0, 256, (tiles, size)).astype(np.uint8)
+    low, high = draw.choice([(100, 120), (0, 126), (0, 2), (126, 126)])
+    for group in range(groups):
+        at = group * (4 * PIECES[scheme] * 64 + 64)
+        weights[:, at : at + 64] = draw.rng.integers(low, high, (tiles, 64), endpoint=True)
+    return weights
+
+
+@pytest.mark.parametrize("scheme", [1, 2])
+def test_sums_are_those_of_the_scalar_version(tier: Any, scheme: int) -> None:
+    ffi, library, name = tier
+    changed = 0
+    for seed in range(40):
+        draw = Draw(seed)
+        rows, tiles, blocks = draw.integer(1, 19), draw.integer(1, 4), draw.integer(1, 10)
+        k = 8 * PIECES[scheme] * blocks + draw.choice([0, 8])
+        x = draw.rng.integers(-128, 127, (rows, k), endpoint=True).astype(np.int8)
+        if draw.flag(0.3):
+            x[:] = draw.choice([-128, 127])
+        weights = draw_weights(draw, scheme, tiles, blocks)
+        step = 16 * tiles + draw.choice([0, 3])
+        start = draw.rng.standard_normal((rows, step)).astype(np.float32)
+        results = []
+        for version in ("scalar", name):
+            sums = start.copy()
+            arguments = ffi.new("arguments *", [
+                ffi.from_buffer("int8_t[]", x), k, rows, blocks,
+                ffi.from_buffer("uint8_t[]", weights), weights.shape[1], tiles,
+                ffi.from_buffer("float[]", sums), step, scheme,
+            ])  # fmt: skip
+            getattr(library, f"ei_packed_gemm_s8_f4_{version}")(arguments)
+            results.append(sums.view(np.uint32))
+        np.testing.assert_array_equal(results[0], results[1], f"seed {seed}")
+        changed += int(np.any(results[0] != start.view(np.uint32)))
+    assert changed > 20  # products with the smallest scales are too small to change a sum
