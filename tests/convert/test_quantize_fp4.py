@@ -165,7 +165,7 @@ def test_nvfp4_values_are_the_nearest_of_their_blocks(weights: np.ndarray) -> No
     assert np.all(packed.scales <= 0x7E)
     largest = np.abs(weights).max()
     expected = max(np.float32(largest / np.float32(2688)), np.float32(2.0**-100))
-    assert packed.tensor_scale == expected
+    assert np.all(packed.factors == expected)
     for n, b in np.ndindex(*packed.scales.shape):
         block = weights[n, 16 * b : 16 * b + 16].astype(np.float64)
         scale = np.abs(block).max() / (6 * np.float64(expected))
@@ -196,7 +196,7 @@ def test_a_nan_scale_gives_nan_weights(quantize: Any) -> None:
     packed = quantize(np.ones((2, 40), np.float32))
     scales = packed.scales.copy()
     scales[1, 0] = 0xFF
-    values = BlockWeights(packed.scheme, packed.codes, scales, packed.tensor_scale, 40).values()
+    values = BlockWeights(packed.scheme, packed.codes, scales, packed.factors, 40).values()
     block = BLOCK[packed.scheme]
     assert np.isnan(values[1, :block]).all() and np.isfinite(values[0]).all()
     assert np.isfinite(values[1, block:]).all()

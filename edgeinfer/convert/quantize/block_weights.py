@@ -23,18 +23,20 @@ class BlockWeights:
     scheme : "mxfp4" (scales are E8M0) or "nvfp4" (E4M3).
     codes : uint8 [N, K rounded up to blocks], E2M1 codes; 0 beyond K.
     scales : uint8 [N, blocks], codes of the scales.
-    tensor_scale : factor of all values; 1 for "mxfp4".
+    factors : float32 [N], of all values of a channel. NVFP4's scale of the tensor; MXFP4 has none,
+        so they are 1 but where a search found better ones: sums are multiplied by one per channel
+        anyway.
     k : values of K that exist.
     """
 
     scheme: Scheme
     codes: Codes
     scales: Codes
-    tensor_scale: np.float32
+    factors: npt.NDArray[np.float32]
     k: int
 
     def block_scales(self) -> npt.NDArray[np.float32]:
-        """Scales [N, blocks] without the tensor's."""
+        """Scales [N, blocks] without the channels' factors."""
         decode = decode_e8m0 if self.scheme == "mxfp4" else decode_e4m3
         return decode(self.scales)
 
@@ -43,7 +45,9 @@ class BlockWeights:
         elements = decode_e2m1(self.codes).astype(np.float64)
         scales = np.repeat(self.block_scales().astype(np.float64), BLOCK[self.scheme], axis=1)
         with np.errstate(over="ignore"):
-            values = (elements * scales * np.float64(self.tensor_scale)).astype(np.float32)
+            values = (elements * scales * self.factors.astype(np.float64)[:, None]).astype(
+                np.float32
+            )
         return np.ascontiguousarray(values[:, : self.k])
 
 

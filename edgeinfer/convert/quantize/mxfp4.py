@@ -32,4 +32,5 @@ def quantize_mxfp4(weights: npt.NDArray[np.float32]) -> BlockWeights:
     scales = encode_e8m0(largest * 2.0**-_LARGEST_POWER, "down")
     units = decode_e8m0(scales).astype(np.float64)[:, :, None]
     codes = encode_e2m1(blocks / units).reshape(weights.shape[0], -1)
-    return BlockWeights("mxfp4", codes, scales, np.float32(1), weights.shape[1])
+    factors = np.ones(len(weights), np.float32)
+    return BlockWeights("mxfp4", codes, scales, factors, weights.shape[1])

@@ -46,4 +46,5 @@ def quantize_nvfp4(weights: npt.NDArray[np.float32]) -> BlockWeights:
     units = decode_e4m3(scales).astype(np.float64)[:, :, None] * np.float64(scale)
     ratios = np.divide(blocks, units, out=np.zeros_like(blocks), where=units != 0)
     codes = encode_e2m1(ratios).reshape(weights.shape[0], -1)
-    return BlockWeights("nvfp4", codes, scales, scale, weights.shape[1])
+    factors = np.full(len(weights), scale, np.float32)
+    return BlockWeights("nvfp4", codes, scales, factors, weights.shape[1])
