@@ -31,6 +31,8 @@ _SHARED_KERNELS = {
     "transpose": ("copy2d",),
 }
 
+_TAKE_FOUR_BITS = frozenset({"conv2d", "fully_connected", "fully_connected_dynamic"})
+
 
 @dataclass(frozen=True)
 class StepCost:
@@ -62,7 +64,7 @@ def kernels_of(node: FileNode, names: list[str]) -> list[str]:
     x = _TOKENS[(data[0] if data else node.outputs[0]).dtype]
     y = _TOKENS[node.outputs[0].dtype]
     weights = node.inputs[1] if len(node.inputs) > 1 else None
-    if weights is not None and weights.scheme:
+    if weights is not None and weights.scheme and node.operator in _TAKE_FOUR_BITS:
         return ["packed_gemm_s8_f4"]
     if node.operator in _SHARED_KERNELS:
         return [name.format(x=x, y=y) for name in _SHARED_KERNELS[node.operator]]

@@ -202,7 +202,8 @@ def test_a_node_is_said_to_run_the_kernels_that_its_operator_calls(
             tensors = [FileTensor("", dtype, (3,), 0, 0, 1, 1, 3 * w, 0.0, 0)
                        for dtype, w in ((x, DTYPES[x]), (y, width))]  # fmt: skip
             half = FileTensor("", "float16", (3,), 0, 0, 1, 1, 6, 0.0, 0)
-            for inputs in ((tensors[0],), (tensors[0], half)):
+            four_bits = FileTensor("", "uint8", (3,), 0, 0, 1, 1, 3, 0.0, 0, scheme="mxfp4")
+            for inputs in ((tensors[0],), (tensors[0], half), (tensors[0], four_bits)):
                 node = FileNode(operator, inputs, (tensors[1],), {}, "")
                 said |= set(kernels_of(node, names))
     # Combinations of dtypes that the operator refuses give names that do not exist.
