@@ -49,7 +49,8 @@ def packed(blocks: four_bits.Blocks, groups: int = 1) -> Value:
     n, k = blocks.codes.shape
     codes = np.zeros((n, blocks.scales.shape[1] * blocks.block), np.uint8)
     codes[:, :k] = blocks.codes
-    weights = BlockWeights(blocks.scheme, codes, blocks.scales, np.float32(1), k)  # type: ignore
+    ones = np.ones(n, np.float32)
+    weights = BlockWeights(blocks.scheme, codes, blocks.scales, ones, k)  # type: ignore
     value = constant("weights", pack_fp4.pack_blocks(weights, groups))
     value.scheme = blocks.scheme
     return value

@@ -13,8 +13,6 @@ exist is 0. csrc/kernels/packed_gemm_s8_f4/ says why.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import numpy.typing as npt
 
@@ -75,7 +73,7 @@ def pack_blocks(weights: BlockWeights, groups: int = 1) -> Bytes:
 def unpack_blocks(
     packed: npt.ArrayLike, scheme: Scheme, n: int, k: int, groups: int = 1
 ) -> BlockWeights:
-    """Undo `pack_blocks`; the tensor's scale is not in the bytes and given as 1."""
+    """Undo `pack_blocks`; channels' factors are not in the bytes and given as 1."""
     blocks, pieces = -(-k // BLOCK[scheme]), BLOCK[scheme] // _PIECE_K
     tiles = -(-(n // groups) // TILE_CHANNELS)
     size = tile_bytes(k, scheme)
@@ -103,7 +101,7 @@ def unpack_blocks(
         by_group = values.reshape(groups, tiles * TILE_CHANNELS, -1)[:, : n // groups]
         return np.ascontiguousarray(by_group.reshape(n, -1))
 
-    return BlockWeights(scheme, existing(codes), existing(scales), np.float32(1), k)
+    return BlockWeights(scheme, existing(codes), existing(scales), np.ones(n, np.float32), k)
 
 
 def scale_lines(packed: npt.ArrayLike, scheme: Scheme, k: int) -> list[Bytes]:
@@ -126,8 +124,7 @@ def kernel_scales(weights: BlockWeights) -> Floats:
     return np.asarray(decode_e4m3(weights.scales) * np.float32(2.0**-8))
 
 
-def kernel_factor(weights: BlockWeights) -> np.float32:
-    """What sums of kernels must be multiplied by: undoes the two above, and the tensor's scale."""
+def kernel_factors(weights: BlockWeights) -> Floats:
+    """What sums of each channel [N] must be multiplied by: undoes the two above, too."""
     power = -1 if weights.scheme == "mxfp4" else 7
-    factor: np.float32 = np.float32(math.ldexp(float(weights.tensor_scale), power))
-    return factor
+    return np.ldexp(weights.factors.astype(np.float32), power).astype(np.float32)
