@@ -44,9 +44,10 @@ SUBCOMMANDS = (
     "run",
     "compare",
     "bench",
+    "power",
     "doctor",
 )
-_WITHOUT_MODEL = ("doctor",)
+_WITHOUT_MODEL = ("doctor", "power")
 
 
 def build_parser() -> argparse.ArgumentParser:

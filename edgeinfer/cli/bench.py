@@ -8,6 +8,10 @@ and, between runs, meanwhile; a run that heat, power or firmware slowed down is 
 --profile says where the time goes: for each step the kernel that runs it and the tier that this is
 of, its median time, its share, and what it achieves. One of every eight runs is profiled; the
 percentiles are those of the others.
+
+--energy says what a run costs in joules, by the machine's best meter (edgeinfer power lists them)
+or, where there is none, by a model of the board, which is marked as such. It runs once more for
+that, behind some seconds of idleness.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ import numpy.typing as npt
 
 from edgeinfer.budget import format_bytes
 from edgeinfer.cli.arguments import (
+    UsageError,
     add_engine_argument,
     add_thread_arguments,
     natural,
@@ -38,7 +43,9 @@ from edgeinfer.errors import UnsupportedError
 from edgeinfer.printing import format_table, print_json, printable, shortened
 
 if TYPE_CHECKING:
+    from edgeinfer.cli.energy import RunEnergy
     from edgeinfer.cli.profiling import StepProfiler
+    from edgeinfer.model import Model
     from edgeinfer.session import Array, TensorInfo
     from edgeinfer.system.watch import RunWatch
 
@@ -73,6 +80,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="GMACS",
         help="what the core can do at most, in GMAC/s: adds a column, %% of peak, to --profile",
     )
+    parser.add_argument("--energy", action="store_true", help="measure joules per inference")
+    parser.add_argument(
+        "--meter", metavar="NAME", help="measure --energy by this meter (edgeinfer power)"
+    )
     parser.add_argument(
         "--trace", metavar="FILE", help="write profiled runs as JSON for ui.perfetto.dev"
     )
@@ -85,11 +96,13 @@ def run(args: argparse.Namespace) -> int:
     from edgeinfer.cli.system_text import condition_lines
     from edgeinfer.system.watch import RunWatch, warnings_before
 
-    if args.engine and (args.profile or args.trace):
+    if args.engine and (args.profile or args.trace or args.energy):
         raise UnsupportedError(
-            f"--engine {args.engine} has no clock for steps, which --profile and --trace show: "
-            "leave one of them out"
+            f"--engine {args.engine} has no clock for steps, which --profile and --trace show, and "
+            "no model of its --energy: leave one of them out"
         )
+    if args.meter and not args.energy:
+        raise UsageError("--meter says by what --energy is measured: give --energy too")
     if args.trace:
         refuse_overwriting(Path(args.trace), Path(args.model))
         require_writable(Path(args.trace))
@@ -125,6 +138,9 @@ def run(args: argparse.Namespace) -> int:
             )
         conditions = watch.finish()
         session_bytes = model.session_bytes
+        energy = None
+        if args.energy:
+            energy = _measure_energy(args, lambda: model.run_into(outputs, inputs), model)
         result: dict[str, Any] = {
             "model": model.name,
             "tier": model.tier,
@@ -149,6 +165,8 @@ def run(args: argparse.Namespace) -> int:
                 )
             if args.trace:
                 write_trace(Path(args.trace), profiler, model.name)
+    if energy is not None:
+        result["energy"] = energy.as_dict()
     if args.json:
         print_json(result)
         return 0
@@ -160,9 +178,28 @@ def run(args: argparse.Namespace) -> int:
         print(f"  {key:<4} {result[f'{key}_us']:12,.1f} µs")
     print(f"  load {load_ms:12,.2f} ms, session {format_bytes(session_bytes)}")
     print("\n".join(condition_lines(conditions)))
+    if energy is not None:
+        from edgeinfer.cli.energy import energy_lines
+
+        print("\n".join(energy_lines(energy)))
     if args.profile:
         _print_profile(result)
+    if energy is not None:
+        from edgeinfer.cli.energy import energy_table
+
+        print(f"\n{energy_table(energy, everything=args.profile)}")
     return 0
+
+
+def _measure_energy(args: argparse.Namespace, call: Callable[[], None], model: Model) -> RunEnergy:
+    from edgeinfer.cli.energy import measure_energy
+    from edgeinfer.power import best_meter, profile_of_machine
+
+    meter = best_meter(name=args.meter)
+    with Progress() as progress:
+        return measure_energy(
+            call, model.step_costs, meter, profile_of_machine(), args.seconds, progress
+        )
 
 
 def _print_profile(result: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edgeinfer.power.device_energy import PROFILES
+    from edgeinfer.power.device_energy import PROFILES, profile_of_machine
     from edgeinfer.power.discover import best_meter, find_meters, why_unmetered
     from edgeinfer.power.energy_profile import DeviceEnergy
     from edgeinfer.power.faults import Fault
@@ -34,6 +34,7 @@ _HOMES = {
     "PROFILES": "device_energy",
     "Reading": "reading",
     "best_meter": "discover",
+    "profile_of_machine": "device_energy",
     "find_meters": "discover",
     "why_unmetered": "discover",
 }
@@ -50,6 +51,7 @@ __all__ = [
     "Reading",
     "best_meter",
     "find_meters",
+    "profile_of_machine",
     "why_unmetered",
 ]
 

@@ -53,6 +53,7 @@ class CounterTrack:
         self._changed_at = 0.0  # when it had this value for the first time
         self._read_at = 0.0  # the last good reading
         self._candidate: tuple[float, float] | None = None  # time, value
+        self._is_in_doubt = False  # no wrap may be reckoned until the next good reading
         self.joules = 0.0
         self.lost = 0.0
         """Seconds whose energy will never be known."""
@@ -82,7 +83,7 @@ class CounterTrack:
         if self.range is not None and value > self.range:
             self._explain_excess(now, value)
         if value == self._value:
-            self._candidate = None
+            self._candidate, self._is_in_doubt = None, False
             if now - self._changed_at > self._stuck_after:
                 raise SensorFault(Fault.STUCK, f"{value} J for {now - self._changed_at:.0f} s")
             self._read_at = now
@@ -97,8 +98,7 @@ class CounterTrack:
             self._go_on_from_candidate(now, value)
             return
         self.joules += gained
-        self._value, self._changed_at, self._read_at = value, now, now
-        self._candidate = None
+        self._accept(now, value)
 
     def unmetered(self, now: float) -> float:
         """Seconds until now whose energy is not in `joules`, those that may still come included."""
@@ -114,7 +114,7 @@ class CounterTrack:
             self.range = self._range_or_none()
         if self.range is not None and value > self.range:
             raise SensorFault(Fault.IMPLAUSIBLE, f"{value} J, beyond its range of {self.range} J")
-        self._value, self._changed_at, self._read_at = value, now, now
+        self._accept(now, value)
 
     def _gain(self, now: float, value: float) -> float | None:
         """What was counted since the last good value; None when nothing explains the new one."""
@@ -123,6 +123,8 @@ class CounterTrack:
         if value >= self._value:
             gained = value - self._value
             return gained if self._may_reach(gained, passed) else None
+        if self._is_in_doubt:
+            return None
         counter_range = self._range_at_wrap(now, value)
         if self._may_reach(counter_range, passed):  # its range was not known until now
             self._lose(now, value)
@@ -141,14 +143,14 @@ class CounterTrack:
                 raise SensorFault(Fault.MISSING, "this sensor does not tell its range")
             found = self._read_range()
         except SensorFault as error:
-            self._lose(now, value)
+            self._doubt(now, value)
             raise SensorFault(Fault.RANGE_UNKNOWN, error.detail) from None
         if not found > 0:
-            self._lose(now, value)
+            self._doubt(now, value)
             raise SensorFault(Fault.RANGE_UNKNOWN, f"a range of {found} J")
         self.range = found
         if known is not None and found != known:
-            self._lose(now, value)
+            self._doubt(now, value)
             raise SensorFault(Fault.RANGE_CHANGED, f"from {known} J to {found} J")
         return found
 
@@ -157,7 +159,7 @@ class CounterTrack:
         known, found = self.range, self._range_or_none()
         if found is not None and found != known and value <= found:
             self.range = found
-            self._lose(now, value)
+            self._doubt(now, value)
             raise SensorFault(Fault.RANGE_CHANGED, f"from {known} J to {found} J")
         raise SensorFault(Fault.IMPLAUSIBLE, f"{value} J, beyond its range of {known} J")
 
@@ -169,8 +171,7 @@ class CounterTrack:
             if start <= value and self._may_reach(value - start, now - then):
                 self.lost += then - self._read_at
                 self.joules += value - start
-                self._value, self._changed_at, self._read_at = value, now, now
-                self._candidate = None
+                self._accept(now, value)
                 return
         self._candidate = now, value
         fault = Fault.COUNTER_RESET if value < self._value else Fault.IMPLAUSIBLE
@@ -179,8 +180,20 @@ class CounterTrack:
     def _lose(self, now: float, value: float) -> None:
         """Start anew from here; what was counted since the last good reading is not known."""
         self.lost += now - self._read_at
+        self._accept(now, value)
+
+    def _doubt(self, now: float, value: float) -> None:
+        """A wrap at a range that is not known: the next reading tells whether to start from here,
+        but what came before is not reckoned as a wrap again.
+        """
+        self._candidate = now, value
+        self._is_in_doubt = True
+
+    def _accept(self, now: float, value: float) -> None:
+        """The last good value from now on."""
         self._value, self._changed_at, self._read_at = value, now, now
         self._candidate = None
+        self._is_in_doubt = False
 
     def _range_or_none(self) -> float | None:
         if self._read_range is None:

@@ -188,8 +188,9 @@ _BOARDS = (
 )
 
 
-def profile_of_machine(files: SensorFiles) -> DeviceEnergy:
+def profile_of_machine(files: SensorFiles | None = None) -> DeviceEnergy:
     """The profile of the board or CPU that the system names; a generic one for others."""
+    files = files or SensorFiles()
     board = files.text_or_none("proc/device-tree/model") or files.text_or_none(
         "sys/firmware/devicetree/base/model"
     )

@@ -29,6 +29,7 @@ WORKS = {
     "run": ["model.edge", "-i", "x.npy"],
     "bench": ["model.edge", "--runs", "3"],
     "doctor": [],
+    "power": [],
 }
 
 
