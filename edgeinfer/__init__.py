@@ -21,6 +21,7 @@ from edgeinfer.errors import (
     ModelNotFoundError,
     ModelReadError,
     ModelVersionError,
+    PowerBudgetError,
     TierError,
     UnsupportedError,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "ModelReadError",
     "ModelVersionError",
     "PlanInfo",
+    "PowerBudgetError",
     "Session",
     "TensorInfo",
     "TierError",

@@ -46,6 +46,10 @@ class BudgetError(EdgeInferError, MemoryError):
     """A session needs more memory than the budget allows, or than there is."""
 
 
+class PowerBudgetError(EdgeInferError, RuntimeError):
+    """A run cannot be had under the power or energy budget, or not before its deadline."""
+
+
 class TierError(EdgeInferError, RuntimeError):
     """The kernel tier asked for is one that this CPU or this build lacks."""
 
