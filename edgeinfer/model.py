@@ -27,8 +27,12 @@ if TYPE_CHECKING:
 
     from edgeinfer.convert.model_file import FileProgram
     from edgeinfer.plan_info import PlanInfo, PlannedBuffer
+    from edgeinfer.power.energy_profile import DeviceEnergy
+    from edgeinfer.power.meter import Meter
     from edgeinfer.session import Array
     from edgeinfer.step_costs import StepCost
+
+    Source = str | os.PathLike[str] | bytes | bytearray | memoryview
 
 _ALIGNMENT = 64
 _MAX_UINT32 = 2**32 - 1  # what ei_session_options can say
@@ -188,9 +192,14 @@ class Model:
         *,
         quantize: bool = False,
         dequantize: bool = False,
+        deadline: float | str | None = None,
+        priority: int = 0,
+        on_late: str = "refuse",
     ) -> Any:
         """Run once in the model's own session; see `Session.run`."""
-        return self._session.run(x, quantize=quantize, dequantize=dequantize)
+        if deadline is None:
+            return self._session.run(x, quantize=quantize, dequantize=dequantize)
+        return self._session.run(x, deadline=deadline, priority=priority, on_late=on_late)
 
     def run_into(self, out: Array | Mapping[str, Array], x: Array | Mapping[str, Array]) -> None:
         """Run once without copies in the model's own session; see `Session.run_into`."""
@@ -246,7 +255,7 @@ class Model:
 
 
 def load(
-    source: str | os.PathLike[str] | bytes | bytearray | memoryview,
+    source: Source,
     *,
     ram_budget: int | str | None = None,
     threads: int = 1,
@@ -254,6 +263,14 @@ def load(
     cpus: Sequence[int] | None = None,
     performance_cores: bool = False,
     engine: str | None = None,
+    power_budget: float | str | None = None,
+    window: float | str = 10.0,
+    energy_budget: float | str | None = None,
+    ladder: Sequence[Source] = (),
+    patience: float | str | None = None,
+    meter: Meter | str | None = None,
+    device_profile: DeviceEnergy | str | None = None,
+    power_levers: Sequence[str] = (),
 ) -> Model:
     """Load a model.
 
@@ -279,6 +296,24 @@ def load(
         "numba" runs the file without the C library, by kernels that numba compiles (the
         extras `convert` and `jit`): the same bits, on one thread, with no promise about memory.
         Default: the C core.
+    power_budget : watts as float, or text such as "1.5W"
+        Keep the mean power of every `window` below, of all that the meter covers. Runs wait for it
+        as long as they have to (docs/power.md); the model is a `power.GovernedModel`.
+    window : seconds as float, or text such as "10s"
+    energy_budget : joules as float, or text such as "20mJ"
+        What one run may take beyond the idle power. Variants that take more are not used.
+    ladder : sequence of sources
+        Smaller variants of the model, from big to small, with the same inputs and outputs: for runs
+        that would wait longer than `patience`, or miss their deadline.
+    patience : seconds as float, or text
+        A tenth of the window by default.
+    meter : power.Meter, or the name of one
+        What the budget is held by; `power.best_meter()` by default.
+    device_profile : power.DeviceEnergy, or "pi-4", "pi-5", "orin-nano", "n100"
+        What is known of the device before anything is measured; by the board's name by default.
+    power_levers : list of str
+        Levers that need privilege and are used only when they are named: "frequency", "rapl",
+        "nvpmodel:<mode>". What they change is put back when the model is closed.
 
     Raises
     ------
@@ -294,30 +329,53 @@ def load(
         The source model cannot be converted, or the extra for it or for the engine is not
         installed.
     UnsupportedError
-        The engine cannot do what another argument asks for.
+        The engine cannot do what another argument asks for, or the machine lacks a power lever.
+    PowerBudgetError
+        From runs: what was asked for cannot be had under the budget.
     """
     if engine is not None:
         _require_engine(engine)
     options = checked_options(ram_budget, threads, tier, cpus, performance_cores)
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        name, raw = "<bytes>", bytes(source)
-        is_source = source_format(raw[:HEAD_BYTES]) is not None
-        contents: str | bytes = _convert(raw) if is_source else raw
-    else:
-        path = _checked_path(source)
-        name = os.path.basename(path)
-        is_source = source_format(_head_of(path), os.path.splitext(name)[1].lower()) is not None
-        contents = _convert(path) if is_source else path
+    contents, name = _read_source(source)
+    is_governed = power_budget is not None or energy_budget is not None
     if engine is not None:
-        _refuse_what_numba_lacks(options)
+        _refuse_what_numba_lacks(options, is_governed)
         try:
             from edgeinfer.engine_numba import load_model
         except ImportError as error:  # the device's wheel has no such engine
             what = "engine='numba'"
             raise MissingExtraError(what, "edgeinfer-convert", "convert,jit") from error
         return load_model(contents, name)
-    handle = ModelHandle(contents if isinstance(contents, str) else _aligned(contents), name)
+    handle = _open_handle(contents, name)
+    if is_governed:
+        from edgeinfer.power.governed import PowerOptions, govern
+
+        power = PowerOptions(
+            power_budget, window, energy_budget, meter, device_profile, patience, power_levers
+        )
+        smaller = [_open_handle(*_read_source(variant)) for variant in ladder]
+        return govern([handle, *smaller], options, power)
+    if ladder or power_levers or not (patience is meter is device_profile is None):
+        raise InputError(
+            "ladder, patience, meter, device_profile and power_levers are about a power budget: "
+            "pass power_budget or energy_budget too"
+        )
     return Model(handle, options)
+
+
+def _read_source(source: Source) -> tuple[str | bytes, str]:
+    """The path or the bytes of an .edge file, converted if it was none, and its name."""
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        raw = bytes(source)
+        return _convert(raw) if source_format(raw[:HEAD_BYTES]) is not None else raw, "<bytes>"
+    path = _checked_path(source)
+    name = os.path.basename(path)
+    is_source = source_format(_head_of(path), os.path.splitext(name)[1].lower()) is not None
+    return _convert(path) if is_source else path, name
+
+
+def _open_handle(contents: str | bytes, name: str) -> ModelHandle:
+    return ModelHandle(contents if isinstance(contents, str) else _aligned(contents), name)
 
 
 def checked_options(
@@ -342,8 +400,9 @@ def _require_engine(engine: str) -> None:
         raise InputError(f"engine is {engine!r}; it must be 'numba', or None for the C core")
 
 
-def _refuse_what_numba_lacks(options: SessionOptions) -> None:
+def _refuse_what_numba_lacks(options: SessionOptions, is_governed: bool) -> None:
     asked = {
+        "power_budget": is_governed,
         "ram_budget": options.ram_budget is not None,
         "threads": options.threads != 1,
         "tier": options.tier is not None,

@@ -203,6 +203,9 @@ class Session:
         *,
         quantize: bool = False,
         dequantize: bool = False,
+        deadline: float | str | None = None,
+        priority: int = 0,
+        on_late: str = "refuse",
     ) -> Any:
         """Run once.
 
@@ -216,6 +219,14 @@ class Session:
             own scale and zero point (`TensorInfo.quantize`). Without it such values are refused.
         dequantize : bool
             Return quantised outputs as float32 real numbers.
+        deadline : seconds, or text such as "200ms"
+            From now until the result is wanted. Needs a power budget (`load`): only a governor can
+            promise a time, or refuse.
+        priority : int
+            Of runs that wait for the power budget, those with a higher one go first.
+        on_late : "refuse" or "degrade"
+            What becomes of a run that would miss its deadline: `PowerBudgetError` at once, or a
+            smaller variant of the ladder with which it does not.
 
         Returns
         -------
@@ -226,7 +237,13 @@ class Session:
         ------
         InputError
             A name, shape or dtype does not fit, or a value is out of the model's range.
+        PowerBudgetError
+            The run cannot be had under the power budget, or not before the deadline.
         """
+        if deadline is not None:
+            raise InputError(
+                "deadline needs a power budget: pass power_budget or energy_budget to load"
+            )
         if (
             type(x) is _ndarray
             and x.dtype is self._x_dtype

@@ -15,15 +15,25 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from edgeinfer.power.decisions import Decision, DecisionLog
     from edgeinfer.power.device_energy import PROFILES, profile_of_machine
     from edgeinfer.power.discover import best_meter, find_meters, why_unmetered
     from edgeinfer.power.energy_profile import DeviceEnergy
     from edgeinfer.power.faults import Fault
+    from edgeinfer.power.governed import GovernedModel, RunReport
+    from edgeinfer.power.governor import Governor
     from edgeinfer.power.meter import Energy, Meter, MeterLog, MeterThread
     from edgeinfer.power.model_meter import ModelMeter
     from edgeinfer.power.reading import Reading
+    from edgeinfer.power.work import PowerBudget
 
 _HOMES = {
+    "Decision": "decisions",
+    "DecisionLog": "decisions",
+    "GovernedModel": "governed",
+    "Governor": "governor",
+    "PowerBudget": "work",
+    "RunReport": "governed",
     "DeviceEnergy": "energy_profile",
     "Energy": "meter",
     "Fault": "faults",
@@ -41,14 +51,20 @@ _HOMES = {
 
 __all__ = [
     "PROFILES",
+    "Decision",
+    "DecisionLog",
     "DeviceEnergy",
     "Energy",
     "Fault",
+    "GovernedModel",
+    "Governor",
     "Meter",
     "MeterLog",
     "MeterThread",
     "ModelMeter",
+    "PowerBudget",
     "Reading",
+    "RunReport",
     "best_meter",
     "find_meters",
     "profile_of_machine",
