@@ -8,9 +8,9 @@ on x86 (tools/plan_times.py --fit). The energy of a cycle is the one divided by 
 
 A core that is busy takes about the same whatever it does, so each kind of work costs its cycles: a
 multiplication the cycles it takes at half of the pipelines' peak, which is what large layers reach;
-a byte of an activation 2 cycles and a step 1000, as fitted. The way of a byte from a cache or from
-memory is added from Horowitz's table. `error` is the standard error of all this together; it is
-large, and meant so.
+a value of an activation 2 cycles and a step 1000, as fitted. tools/modelled_cycles.py holds these
+cycles against a clock. The way of a byte from a cache or from memory is added from Horowitz's
+table. `error` is the standard error of all this together; it is large, and meant so.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from dataclasses import replace
 from edgeinfer.power.energy_profile import DeviceEnergy
 from edgeinfer.power.sensor_files import SensorFiles
 
-_CYCLES_PER_BYTE = 2.0
-_CYCLES_PER_STEP = 1000.0
+CYCLES_PER_VALUE = 2.0
+CYCLES_PER_STEP = 1000.0
 _SHARE_OF_PEAK = 0.5
 
 _FETCHES = (
@@ -56,8 +56,8 @@ def _profile(
         idle_watts=idle_watts,
         mac_joules=cycle / (int8_per_cycle * _SHARE_OF_PEAK),
         float_mac_joules=cycle / (float_per_cycle * _SHARE_OF_PEAK),
-        byte_joules=cycle * _CYCLES_PER_BYTE,
-        step_joules=cycle * _CYCLES_PER_STEP,
+        byte_joules=cycle * CYCLES_PER_VALUE,
+        step_joules=cycle * CYCLES_PER_STEP,
         l1_byte_joules=_L1_BYTE,
         l2_byte_joules=_L2_BYTE,
         dram_byte_joules=_DRAM_BYTE,

@@ -50,7 +50,8 @@ class DeviceEnergy:
     float_mac_joules: float
     """Of one float32 multiplication with its addition."""
     byte_joules: float
-    """Of what an operator does for each byte of an activation that it reads or writes."""
+    """Of what an operator does for each value of an activation that it reads or writes: for a byte
+    of int8, for four of float32."""
     step_joules: float
     """Of setting up a step."""
     l1_byte_joules: float
@@ -86,9 +87,11 @@ class DeviceEnergy:
             fetched = self.dram_byte_joules
         per_mac = self.float_mac_joules if step.is_float else self.mac_joules
         moved = step.bytes - step.weight_bytes
+        values = moved / 4 if step.is_float else moved
         return (
             self.step_joules
             + step.macs * per_mac
-            + moved * (self.byte_joules + fetched)
+            + values * self.byte_joules
+            + moved * fetched
             + step.weight_bytes * per_weight
         )

@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from edgeinfer.power.faults import Fault, SensorFault
 from edgeinfer.power.gauge import GaugeMeter
@@ -29,34 +30,51 @@ _TOTALS = ("VDD_IN", "POM_5V_IN")
 _SHUNT_STEP_VOLTS = 40e-6  # INA3221 datasheet: least significant bit of the shunt voltage
 _MAX_WATTS = 300.0
 _STUCK_SECONDS = 60.0
-_SECONDS_PER_RAIL = 0.1  # a register takes half a millisecond on the I2C bus
+_SECONDS = 0.1  # and as much again for each rail: a register takes half a millisecond of I2C bus
 
 Watts = tuple[float, float | None]
 
 
+class _Chip:
+    """A chip's files: below its device they are in whatever folder the kernel chose."""
+
+    def __init__(self, files: SensorFiles, device: str, folder: str) -> None:
+        self.files = files
+        self.device = device
+        self.folder = folder
+
+    def number(self, name: str) -> int:
+        """One of its values; the folder is looked for anew where it is no longer there."""
+        try:
+            return self.files.number(f"{self.folder}/{name}")
+        except SensorFault as error:
+            folder = _sensor_folder(self.files, self.device)
+            if error.fault is not Fault.MISSING or folder in (None, self.folder):
+                raise
+            self.folder = str(folder)
+        return self.files.number(f"{self.folder}/{name}")
+
+
 @dataclass(frozen=True)
 class _Rail:
-    """Where a rail's sensor is: its device, and below it whatever folder the kernel chose."""
+    """One of a chip's channels."""
 
     label: str
-    device: str
+    chip: _Chip
     channel: int
     is_iio: bool
 
-    def watts(self, files: SensorFiles) -> Watts:
+    def watts(self) -> Watts:
         """Power now, and its smallest step."""
-        folder = _sensor_folder(files, self.device)
-        if folder is None:
-            raise SensorFault(Fault.MISSING, f"{self.device} has no sensor folder")
         if self.is_iio:
-            return files.number(f"{folder}/in_power{self.channel}_input") * 1e-3, 1e-3
-        volts = files.number(f"{folder}/in{self.channel}_input") * 1e-3
-        amperes = files.number(f"{folder}/curr{self.channel}_input") * 1e-3
+            return self.chip.number(f"in_power{self.channel}_input") * 1e-3, 1e-3
+        volts = self.chip.number(f"in{self.channel}_input") * 1e-3
+        amperes = self.chip.number(f"curr{self.channel}_input") * 1e-3
         return volts * amperes, None
 
-    def step(self, files: SensorFiles) -> float | None:
+    def step(self) -> float | None:
         """The smallest step in watts, by the shunt's resistance."""
-        folder = _sensor_folder(files, self.device)
+        files, folder = self.chip.files, self.chip.folder
         micro_ohms = files.number_or_none(f"{folder}/shunt{self.channel}_resistor")
         millivolts = files.number_or_none(f"{folder}/in{self.channel}_input")
         if self.is_iio or not micro_ohms or not millivolts or micro_ohms < 0:
@@ -67,41 +85,38 @@ class _Rail:
 def find(files: SensorFiles, clock: Callable[[], float]) -> list[GaugeMeter]:
     """Meters of the module as a whole and of each rail."""
     rails = _ina3221_rails(files)
-    meters = [] if not rails else _ina3221_meters(files, clock, rails)
+    meters = [] if not rails else _ina3221_meters(clock, rails)
     return meters + _ina238_meters(files, clock)
 
 
-def _ina3221_meters(
-    files: SensorFiles, clock: Callable[[], float], rails: list[_Rail]
-) -> list[GaugeMeter]:
+def _ina3221_meters(clock: Callable[[], float], rails: list[_Rail]) -> list[GaugeMeter]:
     meters = []
     total = next((rail for rail in rails if rail.label in _TOTALS), None)
     if total is not None:
         covers = f"the module at its input, rail {total.label}; not the carrier board"
-        meters.append(_meter(files, clock, total.label, "board", covers, [total]))
+        meters.append(_meter(clock, total.label, "board", covers, [total]))
     elif len(rails) > 1:
         names = " + ".join(rail.label for rail in rails)
         covers = f"the sum of the module's rails {names}; not the carrier board"
-        meters.append(_meter(files, clock, "sum", "board", covers, rails))
+        meters.append(_meter(clock, "sum", "board", covers, rails))
     for rail in rails:
         if rail is not total:
             covers = f"rail {rail.label} of the module"
-            meters.append(_meter(files, clock, rail.label, "part", covers, [rail]))
+            meters.append(_meter(clock, rail.label, "part", covers, [rail]))
     return meters
 
 
 def _meter(
-    files: SensorFiles,
     clock: Callable[[], float],
     name: str,
     scope: Scope,
     covers: str,
     rails: list[_Rail],
 ) -> GaugeMeter:
-    steps = [rail.step(files) for rail in rails]
+    steps = [rail.step() for rail in rails]
 
     def read() -> Watts:
-        found = [rail.watts(files) for rail in rails]
+        found = [rail.watts() for rail in rails]
         for rail, (watts, _) in zip(rails, found, strict=True):
             if watts < 0:  # not hidden by the others' sum
                 raise SensorFault(Fault.NEGATIVE, f"rail {rail.label}: {watts:.6g} W")
@@ -112,7 +127,7 @@ def _meter(
     return GaugeMeter(
         f"ina3221 {name}", "ina3221", scope, covers, read,
         clock=clock, max_watts=_MAX_WATTS, stuck_after=_STUCK_SECONDS,
-        interval=_SECONDS_PER_RAIL * len(rails), longest_interval=2.0,
+        interval=_SECONDS * (1 + len(rails)), longest_interval=2.0,
     )  # fmt: skip
 
 
@@ -125,45 +140,43 @@ def _ina3221_rails(files: SensorFiles) -> list[_Rail]:
             folder = _sensor_folder(files, device)
             if folder is None:
                 continue
+            chip = _Chip(files, device, folder)
             is_iio = "/iio:device" in folder
             for channel in range(3) if is_iio else range(1, 4):
                 name = f"rail_name_{channel}" if is_iio else f"in{channel}_label"
                 label = files.text_or_none(f"{folder}/{name}")
                 if label is not None and not re.search(r"(?:^|[^A-Z])NC(?:[^A-Z]|$)", label):
-                    rails.append(_Rail(label, device, channel, is_iio))
+                    rails.append(_Rail(label, chip, channel, is_iio))
     return rails
 
 
 def _ina238_meters(files: SensorFiles, clock: Callable[[], float]) -> list[GaugeMeter]:
-    devices = [
-        device
+    chips = [
+        _Chip(files, device, folder)
         for device in _devices(files, f"{_DRIVERS}/ina238")
         if (folder := _sensor_folder(files, device)) and files.exists(f"{folder}/power1_input")
     ]
     meters = []
-    for device in devices:
-        folder = _sensor_folder(files, device)
-        label = files.text_or_none(f"{folder}/power1_label") or files.text_or_none(
-            f"{folder}/label"
-        )
-        name = label or device.rpartition("/")[2]
+    for chip in chips:
+        labels = (files.text_or_none(f"{chip.folder}/{name}") for name in ("power1_label", "label"))
+        label = next((label for label in labels if label), None)
+        name = label or chip.device.rpartition("/")[2]
         # One monitor alone sits at the input; of several the label has to say it.
-        is_total = len(devices) == 1 or (label or "").upper().startswith(("VIN", "VDD_IN"))
+        is_total = len(chips) == 1 or (label or "").upper().startswith(("VIN", "VDD_IN"))
         covers = f"the board's input, by monitor {name}" if is_total else f"monitor {name}"
-
-        def read(device: str = device) -> Watts:
-            folder = _sensor_folder(files, device)
-            if folder is None:
-                raise SensorFault(Fault.MISSING, f"{device} has no sensor folder")
-            return files.number(f"{folder}/power1_input") * 1e-6, None
-
         meters.append(
             GaugeMeter(
-                f"ina238 {name}", "ina238", "board" if is_total else "part", covers, read,
+                f"ina238 {name}", "ina238", "board" if is_total else "part", covers,
+                partial(_microwatts, chip),
                 clock=clock, max_watts=_MAX_WATTS, stuck_after=_STUCK_SECONDS,
+                interval=2 * _SECONDS,
             )
         )  # fmt: skip
     return meters
+
+
+def _microwatts(chip: _Chip) -> Watts:
+    return chip.number("power1_input") * 1e-6, None
 
 
 def _devices(files: SensorFiles, driver: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -116,6 +117,10 @@ def test_the_model_counts_idle_time_and_reported_runs() -> None:
         PI_4.step_joules + 1e9 * PI_4.mac_joules + 2**20 * PI_4.l2_byte_joules
         + 2**21 * (PI_4.byte_joules + PI_4.dram_byte_joules)
     )  # fmt: skip
+    floats = [StepCost("a", "conv2d_f32", "k", 10**9, 3 << 20, 1 << 20, True)]
+    assert PI_4.of_run(floats) - joules == pytest.approx(
+        1e9 * (PI_4.float_mac_joules - PI_4.mac_joules) - 2**21 * PI_4.byte_joules * 3 / 4
+    )  # a value of float32 is four bytes
     clock.now += 2
     meter.add_run(joules)
     reading = meter.read()
@@ -163,6 +168,28 @@ def test_the_thread_polls_and_ends(tmp_path: Path) -> None:
     thread.stop()  # once more does nothing
     with pytest.raises(InputError, match="interval is 0; it must be a time above 0"):
         MeterThread(meter, interval=0)
+
+
+@pytest.mark.parametrize(
+    ("tree", "name"),
+    [
+        (boards.n100, "rapl package"), (boards.two_sockets, "rapl package"),
+        (boards.orin_nano, "ina3221 VDD_IN"), (boards.agx_orin, "ina3221 sum"),
+        (boards.laptop, "battery"), (boards.hwmon_machine, "hwmon power_meter power1"),
+    ],
+)  # fmt: skip
+def test_a_reading_costs_under_half_a_percent_of_a_core_at_its_own_rate(
+    tmp_path: Path, tree: Callable[[], boards.Tree], name: str
+) -> None:
+    """CPU time, the least of some batches: what other programs do to the caches is not its own."""
+    log = log_of(Board(tmp_path, tree()), name)
+    batches = []
+    for _ in range(8):
+        before = time.thread_time()
+        for _ in range(20):
+            log.poll()
+        batches.append((time.thread_time() - before) / 20)
+    assert min(batches) < 0.005 * log.meter.interval
 
 
 def test_nothing_of_it_is_loaded_or_runs_unless_asked_for() -> None:
