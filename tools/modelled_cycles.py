@@ -29,7 +29,7 @@ def cycles_of(model: edgeinfer.Model, ghz: float, seconds: float) -> float:
     """Cycles of a run on this machine."""
     inputs = {info.name: np.zeros(info.shape, info.dtype) for info in model.inputs}
     outputs = {info.name: np.empty(info.shape, info.dtype) for info in model.outputs}
-    nanoseconds = []
+    nanoseconds: list[int] = []
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(nanoseconds) < 5:
         before = time.thread_time_ns()
