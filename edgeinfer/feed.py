@@ -9,7 +9,7 @@ import numpy as np
 
 from edgeinfer._ffi import check, ffi, lib
 from edgeinfer.errors import InputError
-from edgeinfer.session import _as_array, _as_dtype
+from edgeinfer.session import _as_dtype, as_array
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -142,7 +142,7 @@ class Feed:
 
 def as_rows(info: TensorInfo, value: npt.ArrayLike, quantize: bool) -> Array:
     """Rows of an input as one array, the first axis of which counts them."""
-    array = _as_array(value, f"input {info.name!r}")
+    array = as_array(value, f"input {info.name!r}")
     inside = 2 if len(info.shape) >= 4 else 1
     shape = info.shape[max(len(info.shape) - inside, 0) :]
     if array.ndim < len(shape) or array.shape[array.ndim - len(shape) :] != shape:

@@ -53,7 +53,6 @@ class ModelHandle:
 
     def __init__(self, source: str | Array, name: str) -> None:
         self.name = name
-        self.program = 0
         made = ffi.new("ei_model **")
         if isinstance(source, str):
             check(lib().ei_model_open(os.fsencode(source), made))
@@ -66,12 +65,31 @@ class ModelHandle:
             self._memory = ffi.new("uint64_t[]", (size[0] + 7) // 8)
             check(lib().ei_model_init(data, source.nbytes, self._memory, size[0], made))
             self.pointer = made[0]
+        self._select(0)
+
+    def _select(self, program: int) -> None:
+        self.program = program
         count = lib().ei_model_input_count(self.pointer, self.program)
         self.inputs = tuple(self._tensor(lib().ei_model_input, i) for i in range(count))
         count = lib().ei_model_output_count(self.pointer, self.program)
         self.outputs = tuple(self._tensor(lib().ei_model_output, i) for i in range(count))
-        _require_unique(self.inputs, f"{name}: inputs")
-        _require_unique(self.outputs, f"{name}: outputs")
+        _require_unique(self.inputs, f"{self.name}: inputs")
+        _require_unique(self.outputs, f"{self.name}: outputs")
+
+    @property
+    def program_names(self) -> tuple[str, ...]:
+        """Names of the file's programs, the one that runs by default first."""
+        count = lib().ei_model_program_count(self.pointer)
+        return tuple(text(lib().ei_model_program_name(self.pointer, i)) for i in range(count))
+
+    def of_program(self, program: int) -> ModelHandle:
+        """A handle of the same open model for another of its programs."""
+        if program == self.program:
+            return self
+        other = object.__new__(ModelHandle)
+        other.__dict__.update(self.__dict__)
+        other._select(program)
+        return other
 
     def _tensor(self, getter: Any, index: int) -> TensorInfo:
         info = ffi.new("ei_tensor_info *")
@@ -135,11 +153,18 @@ class Model:
     Attributes
     ----------
     inputs, outputs : tuple of TensorInfo
-        Name, shape, dtype, scale and zero point, in the source model's order.
+        Name, shape, dtype, scale and zero point, in the source model's order. Of a model at several
+        lengths those of the longest; a run takes shorter inputs too.
     """
 
-    def __init__(self, handle: ModelHandle, options: SessionOptions) -> None:
+    def __init__(
+        self,
+        handle: ModelHandle,
+        options: SessionOptions,
+        lengths: Sequence[ModelHandle] = (),
+    ) -> None:
         self._handle: ModelHandle | None = handle
+        self._lengths = tuple(lengths)
         self._options = options
         self._plan: PlanInfo | None = None
         self._metadata: dict[str, Any] | None = None
@@ -180,6 +205,11 @@ class Model:
     def threads(self) -> int:
         """Threads that a run uses: as many as were asked for, or 1 where sharing does not pay."""
         return self._session.threads
+
+    @property
+    def has_lengths(self) -> bool:
+        """Whether a run takes inputs of any length up to that of `inputs`."""
+        return bool(self._lengths)
 
     @property
     def session_bytes(self) -> int:
@@ -227,11 +257,17 @@ class Model:
 
     def session(self) -> Session:
         """A new independent session over the same weights, for use in another thread."""
-        return Session(self._open(), self._options)
+        handle = self._open()
+        if self._lengths:
+            from edgeinfer.sequence_session import SequenceSession
+
+            return SequenceSession(self._lengths, self._options)
+        return Session(handle, self._options)
 
     def close(self) -> None:
         """Let go of the file and the session's memory. Other sessions keep the file open."""
         self._handle = None
+        self._lengths = ()
         self._session.close()
 
     def __enter__(self) -> Model:
@@ -263,6 +299,7 @@ def load(
     cpus: Sequence[int] | None = None,
     performance_cores: bool = False,
     engine: str | None = None,
+    program: str | None = None,
     power_budget: float | str | None = None,
     window: float | str = 10.0,
     energy_budget: float | str | None = None,
@@ -296,6 +333,10 @@ def load(
         "numba" runs the file without the C library, by kernels that numba compiles (the
         extras `convert` and `jit`): the same bits, on one thread, with no promise about memory.
         Default: the C core.
+    program : str
+        Name of the program to run, where the file holds several. Default: the first one; of a model
+        at several lengths (`convert --sequence-lengths`) the shortest that each run fits in,
+        but the longest where there is a power budget.
     power_budget : watts as float, or text such as "1.5W"
         Keep the mean power of every `window` below, of all that the meter covers. Runs wait for it
         as long as they have to (docs/power.md); the model is a `power.GovernedModel`.
@@ -339,7 +380,7 @@ def load(
     contents, name = _read_source(source)
     is_governed = power_budget is not None or energy_budget is not None
     if engine is not None:
-        _refuse_what_numba_lacks(options, is_governed)
+        _refuse_what_numba_lacks(options, program, is_governed)
         try:
             from edgeinfer.engine_numba import load_model
         except ImportError as error:  # the device's wheel has no such engine
@@ -353,14 +394,36 @@ def load(
         power = PowerOptions(
             power_budget, window, energy_budget, meter, device_profile, patience, power_levers
         )
-        smaller = [_open_handle(*_read_source(variant)) for variant in ladder]
-        return govern([handle, *smaller], options, power)
+        handles = [handle, *(_open_handle(*_read_source(variant)) for variant in ladder)]
+        if program is not None:
+            handles = [_program_named(variant, program) for variant in handles]
+        return govern(handles, options, power)
     if ladder or power_levers or not (patience is meter is device_profile is None):
         raise InputError(
             "ladder, patience, meter, device_profile and power_levers are about a power budget: "
             "pass power_budget or energy_budget too"
         )
-    return Model(handle, options)
+    if program is not None:
+        return Model(_program_named(handle, program), options)
+    return Model(handle, options, _lengths_of(handle))
+
+
+def _program_named(handle: ModelHandle, program: str) -> ModelHandle:
+    names = handle.program_names
+    if program not in names:
+        raise InputError(f"{handle.name} has no program {program!r}; its programs: {list(names)}")
+    return handle.of_program(names.index(program))
+
+
+def _lengths_of(handle: ModelHandle) -> list[ModelHandle]:
+    """The programs of a model at several lengths; none of any other."""
+    count = int(lib().ei_model_program_count(handle.pointer))
+    if count == 1:
+        return []
+    from edgeinfer.sequence_session import are_lengths
+
+    handles = [handle.of_program(i) for i in range(count)]
+    return handles if are_lengths(handles) else []
 
 
 def _read_source(source: Source) -> tuple[str | bytes, str]:
@@ -400,9 +463,12 @@ def _require_engine(engine: str) -> None:
         raise InputError(f"engine is {engine!r}; it must be 'numba', or None for the C core")
 
 
-def _refuse_what_numba_lacks(options: SessionOptions, is_governed: bool) -> None:
+def _refuse_what_numba_lacks(
+    options: SessionOptions, program: str | None, is_governed: bool
+) -> None:
     asked = {
         "power_budget": is_governed,
+        "program": program is not None,
         "ram_budget": options.ram_budget is not None,
         "threads": options.threads != 1,
         "tier": options.tier is not None,
@@ -412,8 +478,9 @@ def _refuse_what_numba_lacks(options: SessionOptions, is_governed: bool) -> None
     wrong = [name for name, given in asked.items() if given]
     if wrong:
         raise UnsupportedError(
-            f"engine='numba' has no {', '.join(wrong)}: it runs on one thread, with one version of "
-            "each kernel and no limit of memory; leave that out, or load with the C core"
+            f"engine='numba' has no {', '.join(wrong)}: it runs the first program on one thread, "
+            "with one version of each kernel and no limit of memory; leave that out, or load with "
+            "the C core"
         )
 
 

@@ -14,12 +14,20 @@ from edgeinfer.errors import BudgetError, EdgeInferError, InputError
 from edgeinfer.turn import Turn
 
 if TYPE_CHECKING:
+    from typing import Protocol
+
     import numpy.typing as npt
 
     from edgeinfer.feed import Feed
     from edgeinfer.model import ModelHandle
 
     Array = npt.NDArray[Any]
+
+    class HasTurn(Protocol):
+        """A session, which one thread after the other runs."""
+
+        _turn: Turn
+
 
 _ALIGNMENT = 64
 _MAX_BUDGET = 2**64 - 1  # what ei_session_options can say; no session needs more
@@ -58,7 +66,7 @@ class TensorInfo(NamedTuple):
             raise InputError(f"{self.name!r} is not quantised: give it {self.dtype} as it is")
         limits = np.iinfo(self.dtype)
         with np.errstate(over="ignore"):  # an overflow to infinity saturates, as it should
-            real = _as_array(x, f"{self.name!r}", np.float32)
+            real = as_array(x, f"{self.name!r}", np.float32)
             steps = np.rint(real / np.float32(self.scale))
         steps = np.where(np.isnan(steps), np.float32(0), steps)
         low, high = limits.min - self.zero_point, limits.max - self.zero_point
@@ -70,7 +78,7 @@ class TensorInfo(NamedTuple):
         """Stored integers as float32 real numbers: scale * (q - zero_point)."""
         if not self.is_quantized:
             raise InputError(f"{self.name!r} is not quantised")
-        stored = _as_array(q, f"{self.name!r}")
+        stored = as_array(q, f"{self.name!r}")
         steps: Array = stored.astype(np.int64) - np.int64(self.zero_point)
         real: npt.NDArray[np.float32] = steps.astype(np.float32) * np.float32(self.scale)
         return real
@@ -142,15 +150,14 @@ class Session:
         self,
         handle: ModelHandle,
         options: SessionOptions,
+        memory: Array | None = None,
     ) -> None:
         self._handle: ModelHandle | None = handle
         self.inputs = handle.inputs
         self.outputs = handle.outputs
         given, _kept = options.for_c()
         size = needed_bytes(handle, options)
-        memory = np.empty(size + _ALIGNMENT, np.uint8)
-        start = -memory.ctypes.data % _ALIGNMENT
-        self._memory = memory[start : start + size]
+        self._memory = aligned_memory(size) if memory is None else memory[:size]
         address = ffi.cast("void *", self._memory.ctypes.data)
         made = ffi.new("ei_session **")
         # The threads' stacks lie in the memory: it outlives them, in whatever order things go, and
@@ -162,7 +169,7 @@ class Session:
         self._session = made[0]
         self._run = lib().ei_session_run
         self._turn = Turn()
-        _sessions.add(self)
+        free_turn_after_fork(self)
         self._feed: Feed | None = None
         self._in_pointers = ffi.new("void *[]", max(1, len(self.inputs)))
         self._out_pointers = ffi.new("void *[]", max(1, len(self.outputs)))
@@ -257,7 +264,7 @@ class Session:
                 return out
         arrays = [
             self._as_input(info, value, quantize)
-            for info, value in zip(self.inputs, self._ordered(x, self.inputs, "input"), strict=True)
+            for info, value in zip(self.inputs, ordered(x, self.inputs, "input"), strict=True)
         ]
         results = [np.empty(info.shape, info.dtype) for info in self.outputs]
         self._call(arrays, results)
@@ -318,8 +325,8 @@ class Session:
                     return
                 if status != _ERROR_ARGUMENT:
                     raise_status(status)
-        inputs = self._ordered(x, self.inputs, "input")
-        outputs = self._ordered(out, self.outputs, "output")
+        inputs = ordered(x, self.inputs, "input")
+        outputs = ordered(out, self.outputs, "output")
         for info, array in zip(self.inputs, inputs, strict=True):
             _require_exact(info, array, "input")
         for info, array in zip(self.outputs, outputs, strict=True):
@@ -458,34 +465,17 @@ class Session:
         return feed_of(self)
 
     @staticmethod
-    def _ordered(given: Any, infos: Sequence[TensorInfo], kind: str) -> list[Any]:
-        if type(given) is dict and len(given) == len(infos):
-            try:
-                return [given[info.name] for info in infos]
-            except KeyError:
-                pass  # the general way says which name is wrong
-        elif len(infos) == 1 and type(given) is _ndarray:
-            return [given]
-        names = [info.name for info in infos]
-        if isinstance(given, Mapping):
-            unknown = sorted(str(name) for name in given if name not in names)
-            missing = [name for name in names if name not in given]
-            if unknown or missing:
-                wrong = [f"no {kind} is called {', '.join(map(repr, unknown))}"] if unknown else []
-                wrong += [f"{kind} {', '.join(map(repr, missing))} is missing"] if missing else []
-                raise InputError(f"{'; '.join(wrong)}; the model's {kind}s are {names}")
-            return [given[name] for name in names]
-        if len(infos) != 1:
-            raise InputError(
-                f"the model has {len(infos)} {kind}s, {names}: give a dict from name to array"
-            )
-        return [given]
-
-    @staticmethod
     def _as_input(info: TensorInfo, value: Any, quantize: bool) -> Array:
-        array = _as_array(value, f"input {info.name!r}")
+        array = as_array(value, f"input {info.name!r}")
         _require_shape(info, array, "input")
         return _as_dtype(info, array, quantize)
+
+
+def aligned_memory(size: int) -> Array:
+    """Memory that a session can lie in."""
+    memory = np.empty(size + _ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % _ALIGNMENT
+    return memory[start : start + size]
 
 
 def _end_threads(made: Any, *kept_until_then: object) -> None:
@@ -500,11 +490,42 @@ def _free_turns() -> None:
         session._turn = Turn()
 
 
-_sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+def free_turn_after_fork(session: HasTurn) -> None:
+    """In the child of a fork nobody has the turn of this session."""
+    _sessions.add(session)
+
+
+_sessions: weakref.WeakSet[HasTurn] = weakref.WeakSet()
 os.register_at_fork(after_in_child=_free_turns)
 
 
-def _as_array(value: Any, what: str, dtype: Any = None) -> Array:
+def ordered(given: Any, infos: Sequence[TensorInfo], kind: str) -> list[Any]:
+    """The values in the order of the tensors, whichever way they are given."""
+    if type(given) is dict and len(given) == len(infos):
+        try:
+            return [given[info.name] for info in infos]
+        except KeyError:
+            pass  # the general way says which name is wrong
+    elif len(infos) == 1 and type(given) is _ndarray:
+        return [given]
+    names = [info.name for info in infos]
+    if isinstance(given, Mapping):
+        unknown = sorted(str(name) for name in given if name not in names)
+        missing = [name for name in names if name not in given]
+        if unknown or missing:
+            wrong = [f"no {kind} is called {', '.join(map(repr, unknown))}"] if unknown else []
+            wrong += [f"{kind} {', '.join(map(repr, missing))} is missing"] if missing else []
+            raise InputError(f"{'; '.join(wrong)}; the model's {kind}s are {names}")
+        return [given[name] for name in names]
+    if len(infos) != 1:
+        raise InputError(
+            f"the model has {len(infos)} {kind}s, {names}: give a dict from name to array"
+        )
+    return [given]
+
+
+def as_array(value: Any, what: str, dtype: Any = None) -> Array:
+    """What was given for `what` as an array; an InputError where it is none."""
     try:
         return np.asarray(value, dtype)
     except (ValueError, TypeError, OverflowError) as error:

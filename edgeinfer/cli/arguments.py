@@ -167,6 +167,11 @@ def chosen_input_layout(layouts: Sequence[tuple[str, str]]) -> InputLayout:
     return chosen[""]
 
 
+def sequence_lengths(text: str) -> list[int]:
+    """Lengths of a sequence, such as 16,32,64,128."""
+    return [positive_int(length) for length in text.split(",")]
+
+
 def add_thread_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare --threads and where the threads run."""
     parser.add_argument(

@@ -30,6 +30,7 @@ from edgeinfer.cli.arguments import (
     refuse_overwriting,
     refuse_same_outputs,
     require_writable,
+    sequence_lengths,
 )
 from edgeinfer.cli.progress import Progress
 from edgeinfer.cli.quantization import (
@@ -73,6 +74,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="plan for inputs that are fed row by row, so that they need not be in memory whole",
     )
     add_shape_argument(parser)
+    parser.add_argument(
+        "--sequence-lengths",
+        type=sequence_lengths,
+        default=[],
+        metavar="16,32,64",
+        help="for open inputs [batch, sequence]: a program for each length, over the same weights; "
+        "a run takes the shortest that has room",
+    )
     add_input_layout_argument(parser)
     parser.add_argument(
         "--float-weights",
@@ -105,6 +114,7 @@ def run(args: argparse.Namespace) -> int:
             source,
             ram_budget=args.ram_budget,
             shapes=dict(args.shape),
+            sequence_lengths=args.sequence_lengths,
             input_layout=chosen_input_layout(args.input_layout),
             float_weights=args.float_weights,
             optimize=args.optimize,
@@ -129,6 +139,8 @@ def run(args: argparse.Namespace) -> int:
         "peak_node": plan.peak_step.node,
         "peak_operator": plan.peak_step.operator,
     }
+    if len(conversion.programs) > 1:
+        summary["programs"] = list(model.program_names)
     falls_back = _float_fallbacks(conversion.metadata)
     summary["float_fallbacks"] = falls_back
     tensors = [f"  input    {info}" for info in model.inputs]
@@ -140,6 +152,9 @@ def run(args: argparse.Namespace) -> int:
         return 0
     print(f"{output}: {format_bytes(output.stat().st_size)}")
     print("\n".join(tensors))
+    if args.sequence_lengths:
+        listed = ", ".join(map(str, sorted(args.sequence_lengths)))
+        print(f"  lengths  {listed}: a run takes the shortest that has room")
     print(f"  arena    {format_bytes(plan.arena_bytes)}")
     print(f"  state    {format_bytes(plan.state_bytes)}")
     print(f"  session  {format_bytes(plan.session_bytes)}: all the RAM that a session takes")

@@ -27,7 +27,7 @@ import numpy.typing as npt
 from edgeinfer._ffi import check, ffi, lib, text
 from edgeinfer.budget import SESSION_ALIGNMENT, SESSION_THREAD_BYTES, align_up
 from edgeinfer.model import ModelHandle
-from edgeinfer.session import Session, SessionOptions, TensorInfo, needed_bytes
+from edgeinfer.session import Session, SessionOptions, TensorInfo, needed_bytes, ordered
 from edgeinfer.system.memory import (
     PAGE_BYTES,
     read_memory,
@@ -109,7 +109,7 @@ def _arrays(
         return [np.zeros(info.shape, info.dtype) for info in infos]
     return [
         Session._as_input(info, value, quantize)
-        for info, value in zip(infos, Session._ordered(given, infos, "input"), strict=True)
+        for info, value in zip(infos, ordered(given, infos, "input"), strict=True)
     ]
 
 

@@ -20,6 +20,7 @@ from edgeinfer.convert.passes import run_passes
 from edgeinfer.convert.plan import plan_curve, plan_program, session_bytes
 from edgeinfer.convert.precision_reasons import in_order, precision_reasons, refuse_float
 from edgeinfer.convert.program import Operation, Plan, Program, Value
+from edgeinfer.convert.sequence_lengths import SharedConstants, checked_lengths, program_name
 from edgeinfer.convert.source_bytes import source_bytes
 from edgeinfer.convert.write import write_model
 from edgeinfer.custom import load_custom_ops
@@ -62,8 +63,8 @@ class Conversion:
 
     @property
     def session_bytes(self) -> int:
-        """All the memory, in bytes, that a session of the first program takes, on every CPU."""
-        return session_bytes(self.programs[0], self.plans[0])
+        """All the memory, in bytes, that a session takes, whichever program it runs."""
+        return max(map(session_bytes, self.programs, self.plans))
 
     @property
     def report(self) -> str:
@@ -120,6 +121,7 @@ def convert(
     ram_budget: int | str | None = None,
     name: str | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
+    sequence_lengths: Sequence[int] = (),
     input_layout: InputLayout = "source",
     float_weights: Literal["float32", "float16"] = "float32",
     optimize: Literal["latency", "balanced", "ram"] = "latency",
@@ -141,6 +143,9 @@ def convert(
     name : what the file and messages call the model; the file's base name by default.
     shapes : of inputs whose shapes the source leaves open, by name; "" is the only input of a model
         that has one. A symbolic dimension of an .onnx file gets its size wherever it stands.
+    sequence_lengths : of inputs [batch, sequence, ...] that the source leaves open: the file gets a
+        program for each length, over the same weights, with a batch of 1 unless `shapes` gives
+        another one. A run takes the shortest that has room (docs/text.md).
     input_layout : "nhwc" gives inputs that are NCHW images in the source another order of axes, in
         which lines of pixels follow each other; whatever is fed, calibration data too, has it then.
         A mapping says it input by input. "source" leaves them.
@@ -177,7 +182,8 @@ def convert(
     InputError
         The calibration data cannot be read, does not fit the model, or is too thin or degenerate
         to calibrate with. `shapes` names no input of the model, or contradicts the file.
-        `input_layout` is for inputs that are no NCHW images.
+        `input_layout` is for inputs that are no NCHW images. `sequence_lengths` is for a model
+        without open sequences, or together with calibration data.
     AccuracyError
         `max_drop` does not hold, whatever layers are kept at higher precision.
     BudgetError
@@ -191,7 +197,11 @@ def convert(
     _load_custom_ops(custom_ops)
     begin = progress or _silent
     begin("reading")
-    graph, digest = _load(source, name, shapes, input_layout)
+    lengths = checked_lengths(sequence_lengths)
+    longest = lengths[0] if lengths else None
+    if lengths and calibration is not None:
+        raise InputError("sequence_lengths: calibration data is of one length; give it by shapes")
+    graph, digest = _load(source, name, shapes, input_layout, longest)
     begin("passes")
     quantized = accuracy = None
     if calibration is not None:
@@ -202,21 +212,34 @@ def convert(
         asked = ", ".join(["quantize", *quantization] if quantize else quantization)
         raise InputError(f"{asked}: quantising needs calibration data, calibration=...")
     else:
-        lowered = _lower(graph, float_weights)
+        lowered = _lower(graph, float_weights, program_name(longest))
     _refuse(graph.name, lowered.problems)
     if strict:
         refuse_float(graph, lowered, by_calibration=quantized is not None)
-    begin("planning")
-    plan = plan_program(
-        lowered.program, ram_budget=budget, optimize=optimize, feed_inputs=feed_inputs
-    )
+
+    def planned(program: Program) -> Plan:
+        begin("planning")
+        return plan_program(program, ram_budget=budget, optimize=optimize, feed_inputs=feed_inputs)
+
+    plan = planned(lowered.program)
     reasons = precision_reasons(graph, lowered, by_calibration=quantized is not None)
     metadata = _metadata(graph, digest, lowered, plan, reasons)
     if quantized is not None:
         accuracy = _measure(quantized, plan, reasons, metadata, begin)
+    plans = [plan]
+    shared = SharedConstants()
+    shared.share(lowered.program)
+    for length in lengths[1:]:
+        begin(f"length {length}")
+        shorter, _ = _load(source, name, shapes, input_layout, length)
+        again = _lower(shorter, float_weights, program_name(length))
+        _refuse(f"{graph.name} at length {length}", again.problems)
+        shared.share(again.program)
+        plans.append(planned(again.program))
     begin("writing")
-    data = write_model([(plan.program, plan)], metadata)
-    return Conversion(data, (plan.program,), (plan,), graph, metadata, quantized, accuracy)
+    programs = tuple(p.program for p in plans)
+    data = write_model(list(zip(programs, plans, strict=True)), metadata)
+    return Conversion(data, programs, tuple(plans), graph, metadata, quantized, accuracy)
 
 
 def check(
@@ -319,10 +342,10 @@ def _silent(_: str) -> None:
     """Progress that nobody watches."""
 
 
-def _lower(graph: Graph, float_weights: str = "float32") -> Lowered:
+def _lower(graph: Graph, float_weights: str = "float32", name: str = "main") -> Lowered:
     found = list(graph.problems)
     run_passes(graph)
-    lowered = lower(graph, float_weights=float_weights)
+    lowered = lower(graph, name=name, float_weights=float_weights)
     lowered.problems[:0] = found
     return lowered
 
@@ -332,26 +355,31 @@ def _load(
     name: str | None,
     shapes: Mapping[str, Sequence[int]] | None,
     input_layout: InputLayout = "source",
+    sequence_length: int | None = None,
 ) -> tuple[Graph, str]:
     """The graph, and the SHA-256 of the file in hexadecimal ("" for a graph)."""
-    graph, digest = _read(source, name, shapes)
+    graph, digest = _read(source, name, shapes, sequence_length)
     if not graph.problems:  # they are what conversion ends with
         set_input_layout(graph, input_layout)
     return graph, digest
 
 
 def _read(
-    source: Source, name: str | None, shapes: Mapping[str, Sequence[int]] | None
+    source: Source,
+    name: str | None,
+    shapes: Mapping[str, Sequence[int]] | None,
+    sequence_length: int | None,
 ) -> tuple[Graph, str]:
     fixed = {called: tuple(map(int, shape)) for called, shape in (shapes or {}).items()}
     if isinstance(source, Graph):
-        if fixed:
-            raise InputError("shapes: a graph has fixed shapes already")
+        if fixed or sequence_length is not None:
+            what = "shapes" if fixed else "sequence_lengths"
+            raise InputError(f"{what}: a graph has fixed shapes already")
         if name is not None:
             source.name = name
         return source, ""
     data, called, suffix = source_bytes(source, name)
-    graph = read(_format_of(data, suffix, called), data, called, fixed)
+    graph = read(_format_of(data, suffix, called), data, called, fixed, sequence_length)
     return graph, hashlib.sha256(data).hexdigest()
 
 

@@ -1,7 +1,8 @@
 """Readers of source models, one module per format: bytes in, `graph.Graph` out.
 
 A reader module has `read(data, name, shapes=None) -> Graph`, and is imported only when a model
-of its format is read: each needs packages of its own.
+of its format is read: each needs packages of its own. Where the format can say that the length of a
+sequence is open, `read` takes `sequence_length` too.
 """
 
 from __future__ import annotations
@@ -11,18 +12,23 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from edgeinfer.convert.graph import Graph
+from edgeinfer.errors import InputError
 
 
 @dataclass(frozen=True)
 class Format:
-    """A source format: what its files are called, and the module that reads them."""
+    """A source format: what its files are called, and the module that reads them.
+
+    has_open_lengths tells whether its files can leave the length of a sequence open.
+    """
 
     suffix: str
     module: str
+    has_open_lengths: bool = False
 
 
 FORMATS = {
-    "onnx": Format(".onnx", "edgeinfer.convert.frontends.onnx"),
+    "onnx": Format(".onnx", "edgeinfer.convert.frontends.onnx", has_open_lengths=True),
     "tflite": Format(".tflite", "edgeinfer.convert.frontends.tflite"),
 }
 """Every source format by its name, the one in `Graph.source_format`."""
@@ -33,6 +39,7 @@ def read(
     data: bytes,
     name: str,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
+    sequence_length: int | None = None,
 ) -> Graph:
     """Read a model of a format in FORMATS.
 
@@ -40,16 +47,27 @@ def read(
     ----------
     shapes : for inputs whose shapes the file leaves open, by name; "" is the only input of a model
         that has one.
+    sequence_length : of inputs [batch, sequence, ...] that are open otherwise, with a batch of 1.
 
     Raises
     ------
     InputError
-        `shapes` names no input of the model, or contradicts the file.
+        `shapes` names no input of the model, or contradicts the file. There is no sequence whose
+        length could be given.
     ConversionError
         `data` is not a model of that format, or is damaged. A model that merely uses what cannot be
         converted is read; its `problems` say what.
     MissingExtraError
         The package that reads the format is not installed.
     """
-    graph: Graph = import_module(FORMATS[source_format].module).read(data, name, shapes)
+    described = FORMATS[source_format]
+    options = {}
+    if sequence_length is not None:
+        if not described.has_open_lengths:
+            raise InputError(
+                f"{name}: a {described.suffix} file has one length of its sequences, that of its "
+                "export; leave sequence lengths out, or convert the .onnx file"
+            )
+        options["sequence_length"] = sequence_length
+    graph: Graph = import_module(described.module).read(data, name, shapes, **options)
     return graph

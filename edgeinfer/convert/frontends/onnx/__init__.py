@@ -54,7 +54,12 @@ HANDLERS: dict[str, Handler] = {
 """How each operator is read, by name; those of other domains as "domain:name"."""
 
 
-def read(data: bytes, name: str, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Graph:
+def read(
+    data: bytes,
+    name: str,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    sequence_length: int | None = None,
+) -> Graph:
     """Read an ONNX model.
 
     Parameters
@@ -65,6 +70,8 @@ def read(data: bytes, name: str, shapes: Mapping[str, tuple[int, ...]] | None = 
         What messages call the model.
     shapes : mapping of str to tuple of int, optional
         Shapes of inputs that the file leaves open; "" is the only input of a model that has one.
+    sequence_length : int, optional
+        The second axis of inputs [batch, sequence, ...] that are open otherwise; their batch is 1.
 
     Returns
     -------
@@ -74,13 +81,13 @@ def read(data: bytes, name: str, shapes: Mapping[str, tuple[int, ...]] | None = 
     Raises
     ------
     InputError
-        `shapes` names no input, or contradicts the file.
+        `shapes` names no input, or contradicts the file. There is no sequence to give a length.
     ConversionError
         `data` is not a whole, consistent ONNX model, or an input's shape is not fixed.
     MissingExtraError
         The `onnx` package is not installed.
     """
-    file = ModelFile(data, name, shapes)
+    file = ModelFile(data, name, shapes, sequence_length)
     graph = GraphBuilder(file, HANDLERS).build()
     graph.metadata = file.metadata
     return graph

@@ -13,19 +13,27 @@ from typing import Any
 from edgeinfer.errors import InputError
 
 
-def fix_shapes(model: Any, shapes: Mapping[str, tuple[int, ...]], name: str) -> None:
+def fix_shapes(
+    model: Any,
+    shapes: Mapping[str, tuple[int, ...]],
+    name: str,
+    sequence_length: int | None = None,
+) -> None:
     """Fix shapes of inputs in a ModelProto, in place.
 
     Parameters
     ----------
     shapes : by name of input; "" is the only input of a model that has one.
     name : what messages call the model.
+    sequence_length : of inputs [batch, sequence, ...] that `shapes` does not tell the shape of: an
+        open first axis is 1, an open second one has this size.
 
     Raises
     ------
     InputError
         There is no such input, its shape has another rank or another number there, or a symbolic
-        dimension would have two sizes.
+        dimension would have two sizes. There is no sequence to give a length, or an axis that is
+        neither batch nor sequence is open.
     """
     constants = {tensor.name for tensor in model.graph.initializer}
     inputs = {info.name: info for info in model.graph.input if info.name not in constants}
@@ -42,6 +50,8 @@ def fix_shapes(model: Any, shapes: Mapping[str, tuple[int, ...]], name: str) -> 
             )
             raise InputError(f"{name} has {what}; its inputs: {listed or 'none'}")
         _fix(info, shape, sizes, name)
+    if sequence_length is not None:
+        _fix_sequences(list(inputs.values()), sequence_length, sizes, name)
     for info in (*model.graph.input, *model.graph.output, *model.graph.value_info):
         for dim in _dimensions(info):
             if dim.HasField("dim_param") and dim.dim_param in sizes:
@@ -100,6 +110,37 @@ def _fix(info: Any, shape: tuple[int, ...], sizes: dict[str, tuple[int, str]], m
                 raise InputError(f"{asked}: {dim.dim_param!r} is {size} already, by {where!r}")
         else:
             dim.dim_value = n
+
+
+def _fix_sequences(
+    inputs: list[Any], length: int, sizes: dict[str, tuple[int, str]], model: str
+) -> None:
+    """Fix what is open of inputs [batch, sequence, ...]."""
+    asked = False
+    for info in inputs:
+        shape = []
+        for axis, dim in enumerate(_dimensions(info)):
+            if _is_fixed(dim):
+                shape.append(dim.dim_value)
+            elif dim.dim_param in sizes:
+                shape.append(sizes[dim.dim_param][0])
+                asked |= shape[-1] == length
+            elif axis <= 1:
+                shape.append((1, length)[axis])
+                asked |= axis == 1
+            else:
+                raise InputError(
+                    f"{model}: axis {axis} of input {info.name!r} {describe_dimensions(info)} is "
+                    f"open, besides batch and sequence; give --shape {info.name}=... too"
+                )
+        if shape:
+            _fix(info, tuple(shape), sizes, model)
+    if not asked:
+        listed = ", ".join(f"{info.name!r} {describe_dimensions(info)}" for info in inputs)
+        raise InputError(
+            f"{model} has no input [batch, sequence, ...] whose second axis is open, so that it "
+            f"takes one length only; its inputs: {listed or 'none'}"
+        )
 
 
 def _is_fixed(dim: Any) -> bool:

@@ -99,20 +99,24 @@ class ModelFile:
     ConversionError
         The bytes are not a whole, consistent ONNX model of fixed shapes.
     InputError
-        `shapes`, which fixes those that are open, does not fit the model.
+        `shapes` and `sequence_length`, which fix those that are open, do not fit the model.
     MissingExtraError
         The `onnx` package is not installed.
     """
 
     def __init__(
-        self, data: bytes, name: str, shapes: Mapping[str, tuple[int, ...]] | None = None
+        self,
+        data: bytes,
+        name: str,
+        shapes: Mapping[str, tuple[int, ...]] | None = None,
+        sequence_length: int | None = None,
     ) -> None:
         self.name = name
         self._onnx = load_onnx()
         model = self._parse(data)
         self._refuse_external_data(model)
-        if shapes:
-            fix_shapes(model, shapes, name)
+        if shapes or sequence_length is not None:
+            fix_shapes(model, shapes or {}, name, sequence_length)
         model = self._checked(model)
         self._refuse_broken_text(model)
         graph = model.graph
