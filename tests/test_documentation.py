@@ -6,8 +6,10 @@ import re
 from pathlib import Path
 
 from edgeinfer import errors
+from edgeinfer.power import PROFILES, Fault
 
-DEPLOY = Path(__file__).resolve().parent.parent / "docs" / "deploy.md"
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+DEPLOY = DOCS / "deploy.md"
 
 
 def test_deploy_lists_every_exception_with_its_bases() -> None:
@@ -26,3 +28,19 @@ def test_deploy_lists_every_exception_with_its_bases() -> None:
     }
     assert "AccuracyError" in defined
     assert listed == defined
+
+
+def test_power_lists_every_fault_with_its_meaning() -> None:
+    text = (DOCS / "power.md").read_text()
+    listed = dict(re.findall(r"^\| `([a-z-]+)` \| (.+) \|$", text, re.MULTILINE))
+    assert listed == {str(fault): fault.meaning for fault in Fault}
+
+
+def test_power_lists_every_profile_with_its_figures() -> None:
+    text = (DOCS / "power.md").read_text()
+    for profile in PROFILES.values():
+        row = (
+            f"| {profile.name} | {profile.idle_watts} | {profile.mac_joules * 1e12:.0f} | "
+            f"{profile.float_mac_joules * 1e12:.0f} | ±{100 * profile.error:.0f} % |"
+        )
+        assert row in text

@@ -20,6 +20,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -193,13 +194,16 @@ def run(args: argparse.Namespace) -> int:
 
 def _measure_energy(args: argparse.Namespace, call: Callable[[], None], model: Model) -> RunEnergy:
     from edgeinfer.cli.energy import measure_energy
-    from edgeinfer.power import best_meter, profile_of_machine
+    from edgeinfer.power import best_meter, profile_of_machine, why_unmetered
 
     meter = best_meter(name=args.meter)
+    is_asked_for = args.meter is not None
+    reason = "" if is_asked_for or meter.source != "model" else why_unmetered()
     with Progress() as progress:
-        return measure_energy(
+        found = measure_energy(
             call, model.step_costs, meter, profile_of_machine(), args.seconds, progress
         )
+    return replace(found, reason=reason)
 
 
 def _print_profile(result: dict[str, Any]) -> None:

@@ -46,6 +46,8 @@ class RunEnergy:
     profile: DeviceEnergy
     """By whose shares the steps' joules are reckoned."""
     steps: tuple[StepCost, ...]
+    reason: str = ""
+    """Why it is not measured."""
 
     @property
     def joules(self) -> float | None:
@@ -113,6 +115,7 @@ class RunEnergy:
             "unmetered_seconds": self.energy.unmetered,
             "faults": [str(f) for f in dict.fromkeys((*self.idle.faults, *self.energy.faults))],
             "profile": self.profile.name,
+            "reason": self.reason or None,
             "steps": self.step_rows(),
         }
 
@@ -189,6 +192,7 @@ def energy_lines(found: RunEnergy) -> list[str]:
         if not modelled and (found.joules_above_idle or 0) < 2 * (found.error_above_idle or 0):
             lines.append("    hardly above idle: run for longer (--seconds) or leave other work")
     lines.append(f"    covers {found.energy.covers}")
+    lines += [f"    {printable(found.reason)}"] if found.reason else []
     missed = found.energy.unmetered
     if missed > 0.01 * found.energy.seconds and found.joules is not None:
         lines.append(

@@ -103,8 +103,11 @@ def best_meter(
 
 
 def why_unmetered(root: str = "/", *, files: SensorFiles | None = None) -> str:
-    """What to tell a user for whom `find_meters` is empty."""
+    """What to tell a user to whom `best_meter` gives the model."""
     files = files or SensorFiles(root)
+    for meter in find_meters(files=files):
+        if _rank(meter) < len(_PREFERENCE) and (fault := meter.read().fault) is not None:
+            return f"{meter.name}: {fault.meaning}; {fault.advice}; energy is modelled"
     model = files.text_or_none("proc/device-tree/model")
     if model is not None and model.startswith("Raspberry Pi"):
         return f"{model}: this board has no power sensor; energy is modelled"

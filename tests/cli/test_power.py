@@ -170,6 +170,7 @@ def test_bench_energy_is_modelled_and_marked_where_there_is_no_sensor(
     out = capsys.readouterr().out
     assert "energy of a run, modelled by model:" in out and "±" in out
     assert "with idle" in out and "above idle" in out and "a model of Raspberry Pi 4" in out
+    assert "Raspberry Pi 4 Model B Rev 1.5: this board has no power sensor" in out
 
 
 def test_energy_that_no_reading_shows_is_unknown(chain_file: Path) -> None:

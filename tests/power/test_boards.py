@@ -78,6 +78,7 @@ def test_counters_that_root_alone_may_read_say_how_to_grant_it(tmp_path: Path) -
     assert (reading.fault, reading.joules, reading.watts) == (Fault.NO_PERMISSION, None, None)
     assert "intel-rapl:0/energy_uj" in reading.detail
     assert "udev rule" in Fault.NO_PERMISSION.advice
+    assert why_unmetered(files=board.files).startswith("rapl package: this user may not read")
     fallback = best_of(board)
     assert isinstance(fallback, ModelMeter) and fallback.profile.name == "Intel N100 box"
 
