@@ -91,6 +91,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "rounds them (default: float32)",
     )
     parser.add_argument(
+        "--weights",
+        choices=["int8", "mxfp4", "nvfp4"],
+        help="how weights are stored: mxfp4 or nvfp4 in four bits, those of convolutions and fully "
+        "connected layers with --calibrate, of fully connected layers on float32 without "
+        "(default: int8 with --calibrate, else as in the model)",
+    )
+    parser.add_argument(
         "--strict",
         action="store_true",
         help="refuse a model in which anything computes in float32, with the reason for each node",
@@ -117,6 +124,7 @@ def run(args: argparse.Namespace) -> int:
             sequence_lengths=args.sequence_lengths,
             input_layout=chosen_input_layout(args.input_layout),
             float_weights=args.float_weights,
+            weights=args.weights,
             optimize=args.optimize,
             feed_inputs=args.feed_inputs,
             strict=args.strict,

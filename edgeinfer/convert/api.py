@@ -29,6 +29,7 @@ from edgeinfer.source_format import source_format
 
 if TYPE_CHECKING:
     from edgeinfer.convert.quantize.calibration_data import CalibrationSource
+    from edgeinfer.convert.quantize.choose_blocks import WeightScheme
     from edgeinfer.convert.quantize.post_training import Quantized
     from edgeinfer.convert.quantize.report import QuantizationReport
 
@@ -131,6 +132,7 @@ def convert(
     progress: Callable[[str], None] | None = None,
     calibration: CalibrationSource | None = None,
     quantize: Literal["int8"] | None = None,
+    weights: WeightScheme | None = None,
     **quantization: Any,
 ) -> Conversion:
     """Convert a source model; with calibration data, quantise it to INT8 first.
@@ -165,6 +167,10 @@ def convert(
     calibration : samples of what a float model will be given: a path of a .npz or .npy file or of a
         folder of images, arrays, or an iterable of samples (docs/quantise.md).
     quantize : "int8", the default where there is calibration data.
+    weights : "mxfp4" or "nvfp4" stores weights in four bits, in blocks: with calibration data those
+        of convolutions and fully connected layers (depthwise ones stay int8), without it those of
+        fully connected layers on float32, which then round each vector of their input to int8 when
+        they run. "int8", the default where there is calibration data, needs it.
     **quantization : the fields of `quantize.post_training.QuantizationOptions`: method, seed,
         max_drop, metric and so on.
 
@@ -205,6 +211,8 @@ def convert(
     begin("passes")
     quantized = accuracy = None
     if calibration is not None:
+        if weights is not None:
+            quantization["weights"] = weights
         quantized = _quantize(graph, calibration, quantization, strict, begin)
         graph = quantized.graph
         lowered = lower(graph, float_weights=float_weights)
@@ -212,7 +220,7 @@ def convert(
         asked = ", ".join(["quantize", *quantization] if quantize else quantization)
         raise InputError(f"{asked}: quantising needs calibration data, calibration=...")
     else:
-        lowered = _lower(graph, float_weights, program_name(longest))
+        lowered = _lower(graph, float_weights, program_name(longest), weights)
     _refuse(graph.name, lowered.problems)
     if strict:
         refuse_float(graph, lowered, by_calibration=quantized is not None)
@@ -232,7 +240,7 @@ def convert(
     for length in lengths[1:]:
         begin(f"length {length}")
         shorter, _ = _load(source, name, shapes, input_layout, length)
-        again = _lower(shorter, float_weights, program_name(length))
+        again = _lower(shorter, float_weights, program_name(length), weights)
         _refuse(f"{graph.name} at length {length}", again.problems)
         shared.share(again.program)
         plans.append(planned(again.program))
@@ -342,12 +350,33 @@ def _silent(_: str) -> None:
     """Progress that nobody watches."""
 
 
-def _lower(graph: Graph, float_weights: str = "float32", name: str = "main") -> Lowered:
+def _lower(
+    graph: Graph,
+    float_weights: str = "float32",
+    name: str = "main",
+    weights: WeightScheme | None = None,
+) -> Lowered:
     found = list(graph.problems)
     run_passes(graph)
+    if weights is not None:
+        _use_blocks(graph, weights)
     lowered = lower(graph, name=name, float_weights=float_weights)
     lowered.problems[:0] = found
     return lowered
+
+
+def _use_blocks(graph: Graph, weights: WeightScheme) -> None:
+    from edgeinfer.convert.quantize.choose_blocks import WEIGHT_SCHEMES, use_blocks
+
+    if weights == "int8":
+        raise InputError("weights='int8': needs calibration data, calibration=...")
+    if weights not in WEIGHT_SCHEMES:
+        raise InputError(f"weights is {weights!r}; it must be one of {WEIGHT_SCHEMES}")
+    if not use_blocks(graph, weights):
+        raise InputError(
+            f"weights={weights!r}: {graph.name} has no fully connected layer on float32; "
+            "convolutions take blocks when there is calibration data, calibration=..."
+        )
 
 
 def _load(

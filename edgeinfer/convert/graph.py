@@ -91,10 +91,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from edgeinfer.convert.quantize.block_weights import BlockWeights
 
 DTYPES = ("int8", "uint8", "int16", "int32", "int64", "float32", "bool")
 """Element types that a tensor may have."""
@@ -144,6 +147,7 @@ class Tensor:
     dtype: str
     quantization: Quantization | None = None
     data: npt.NDArray[Any] | None = None
+    blocks: BlockWeights | None = None  # of weights: four bits whose values are `data`
 
     @property
     def is_constant(self) -> bool:

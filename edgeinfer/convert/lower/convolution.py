@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from edgeinfer.convert.graph import Node, Tensor
 from edgeinfer.convert.lower.activations import integer_range
+from edgeinfer.convert.lower.four_bits import has_blocks, integer_operands
 from edgeinfer.convert.lower.lowering import (
     ACTIVATIONS,
     Lowering,
@@ -40,6 +41,9 @@ Array = npt.NDArray[Any]
 def lower_conv2d(node: Node, lowering: Lowering) -> None:
     """One conv2d; the bias has the input's zero point folded in."""
     x, y = node.input(0), node.output
+    if has_blocks(node):
+        _lower_conv2d_of_blocks(node, lowering)
+        return
     weights, bias, multiplier = _operands(node, channel_axis=0)
     groups = int(node.attrs["groups"])
     if x.shape[3] != weights.shape[3] * groups or weights.shape[0] % groups:
@@ -62,6 +66,28 @@ def lower_conv2d(node: Node, lowering: Lowering) -> None:
             **geometry(node, weights.shape[1:3]),
             "groups": groups,
             **clamp_params(node.activation, y, lowering.source_format),
+        },
+    )
+
+
+def _lower_conv2d_of_blocks(node: Node, lowering: Lowering) -> None:
+    x, shape = node.input(0), node.input(1).shape
+    groups = int(node.attrs["groups"])
+    if x.shape[3] != shape[3] * groups or shape[0] % groups:
+        raise Refused(f"weights {list(shape)} in {groups} groups do not fit {x.shape[3]} channels")
+    lowering.emit(
+        node,
+        "conv2d",
+        [
+            lowering.value(x),
+            *integer_operands(node, lowering, groups),
+            *_zero(node, lowering, shape[1:3]),
+        ],
+        lowering.value(node.output),
+        {
+            **geometry(node, shape[1:3]),
+            "groups": groups,
+            **clamp_params(node.activation, node.output, lowering.source_format),
         },
     )
 
@@ -125,6 +151,19 @@ def lower_transpose_conv2d(node: Node, lowering: Lowering) -> None:
 def lower_fully_connected(node: Node, lowering: Lowering) -> None:
     """One fully_connected on an input of any rank."""
     x, y = node.input(0), node.output
+    if has_blocks(node):
+        if x.shape[-1:] != node.input(1).shape[1:]:
+            raise Refused(
+                f"weights {list(node.input(1).shape)} do not fit the input {list(x.shape)}"
+            )
+        lowering.emit(
+            node,
+            "fully_connected",
+            [lowering.value(x), *integer_operands(node, lowering, 1)],
+            lowering.value(y),
+            clamp_params(node.activation, y, lowering.source_format),
+        )
+        return
     weights, bias, multiplier = _operands(node, channel_axis=0)
     if x.shape[-1:] != weights.shape[1:]:
         raise Refused(f"weights {list(weights.shape)} do not fit the input {list(x.shape)}")

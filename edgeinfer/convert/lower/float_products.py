@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from edgeinfer.convert.graph import Node, Tensor
 from edgeinfer.convert.lower.activations import float_bounds
+from edgeinfer.convert.lower.four_bits import has_blocks, lower_dynamic
 from edgeinfer.convert.lower.lowering import Lowering, Refused
 from edgeinfer.convert.lower.matmul import swap_last
 from edgeinfer.convert.lower.pack import pack_channels
@@ -96,7 +97,10 @@ def lower_transpose_conv2d(node: Node, lowering: Lowering) -> None:
 
 
 def lower_fully_connected(node: Node, lowering: Lowering) -> None:
-    """One fully_connected_f32 on an input of any rank."""
+    """One fully_connected_f32 on an input of any rank; with weights in blocks the dynamic one."""
+    if has_blocks(node):
+        lower_dynamic(node, lowering)
+        return
     x = node.input(0)
     weights, bias = _operands(node, channel_axis=0)
     if x.shape[-1:] != weights.shape[1:]:

@@ -23,7 +23,7 @@ from edgeinfer.convert.passes.edit import constant, copied
 from edgeinfer.convert.quantize.observe import Progress
 from edgeinfer.convert.quantize.prepare_graph import layer_name
 from edgeinfer.convert.quantize.quantize_graph import QuantizedGraph
-from edgeinfer.convert.quantize.quantize_weights import CHANNEL_AXIS, ChosenWeights, along
+from edgeinfer.convert.quantize.quantize_weights import CHANNEL_AXIS, ChosenWeights
 from edgeinfer.convert.quantize.run_graph import GraphRunner, Sample, fed
 
 Reals = npt.NDArray[np.float64]
@@ -64,9 +64,7 @@ def corrected(
         w = node.input(1)
         assert w.data is not None
         axis = CHANNEL_AXIS[node.op]
-        rounded = chosen.values.astype(np.float64) * along(
-            chosen.scales.astype(np.float64), axis, w.data.ndim
-        )
+        rounded = chosen.real(axis)
         mean = means[node.input(0).name]
         fed = (seen or {}).get(node.input(0).name, mean)
         lost = mean_product(node, w.data.astype(np.float64), mean)

@@ -39,6 +39,7 @@ from edgeinfer.convert.quantize.calibration_data import (
     load_calibration,
 )
 from edgeinfer.convert.quantize.check_samples import refuse_unnormalised
+from edgeinfer.convert.quantize.choose_blocks import WEIGHT_SCHEMES, WeightScheme
 from edgeinfer.convert.quantize.choose_ranges import choose_ranges
 from edgeinfer.convert.quantize.correct_bias import corrected, layers_to_correct, observed_means
 from edgeinfer.convert.quantize.equalize import equalize, scaled
@@ -79,6 +80,8 @@ class QuantizationOptions:
     prune : the share of output channels that layers lose where they can (`prune_channels`): above 0
         and below 1. None for none.
     correct_bias : take out what rounding of weights adds to a layer's mean.
+    weights : "int8"; or "mxfp4" or "nvfp4" for the convolutions and fully connected layers that
+        take blocks of four bits (`choose_blocks`), int8 for the others.
     io : with "float32", inputs and outputs stay float32 and the program converts them; with "int8"
         they are integers, whose scales and zero points the file says.
     keep_float, int16 : names of layers (`prepare_graph.layer_name`) that stay float32, or get int16
@@ -102,6 +105,7 @@ class QuantizationOptions:
     correct_bias: bool = True
     rounding: Rounding = "nearest"
     prune: float | None = None
+    weights: WeightScheme = "int8"
     io: IO = "float32"
     keep_float: Collection[str] | Mapping[str, str] = ()
     int16: Collection[str] = ()
@@ -125,6 +129,10 @@ class QuantizationOptions:
             )
         if self.prune is not None:
             refuse_share(self.prune)
+        if self.weights not in WEIGHT_SCHEMES:
+            raise InputError(f"weights is {self.weights!r}; it must be one of {WEIGHT_SCHEMES}")
+        if self.weights != "int8" and self.rounding == "adaptive":
+            raise InputError(f"rounding is adaptive: only for int8 weights, not for {self.weights}")
         if self.io not in get_args(IO):
             raise InputError(f"io is {self.io!r}; it must be one of {get_args(IO)}")
         if self.max_drop is not None and not 0 <= self.max_drop < float("inf"):
@@ -176,6 +184,7 @@ class Quantized:
         return {
             **pruned,
             "scheme": "int8",
+            "weights": self.options.weights,
             "method": self.ranges.method,
             "seed": self.options.seed,
             "samples": len(self.data.samples),
@@ -383,4 +392,5 @@ class _Search:
             int16=options.int16,
             weights=weights,
             io=options.io,
+            scheme=options.weights,
         )

@@ -26,6 +26,14 @@ from edgeinfer.convert.lower.pack import accumulator_range
 from edgeinfer.convert.lower.quantized import quantized
 from edgeinfer.convert.passes.edit import constant, same_type
 from edgeinfer.convert.passes.propagate_quantization import conversion
+from edgeinfer.convert.quantize.choose_blocks import (
+    TAKES_BLOCKS,
+    ChosenBlocks,
+    WeightScheme,
+    block_tensor,
+    choose_blocks,
+    saves_bytes,
+)
 from edgeinfer.convert.quantize.precision import (
     NOT_INT16,
     first_reader_that_computes,
@@ -82,6 +90,7 @@ def quantize_graph(
     int16: Collection[str] | Mapping[str, str] = (),
     weights: Mapping[str, ChosenWeights] | None = None,
     io: IO = "float32",
+    scheme: WeightScheme = "int8",
 ) -> QuantizedGraph:
     """Quantise a prepared float graph.
 
@@ -96,6 +105,7 @@ def quantize_graph(
     weights : integers and scales for layers that are not to be rounded to nearest.
     io : what graph inputs and outputs that are float32 become. With "float32" they stay, and the
         program converts; with "int8" they are the integers, with scale and zero point.
+    scheme : of weights of layers on int8 that `weights` says nothing of, where kernels take it.
 
     Raises
     ------
@@ -103,7 +113,9 @@ def quantize_graph(
         `keep_float` or `int16` names a layer that there is not.
     """
     _require_layers(graph, [*keep_float, *int16])
-    quantizer = _Quantizer(graph, share_ranges(graph, ranges), keep_float, int16, weights or {}, io)
+    quantizer = _Quantizer(
+        graph, share_ranges(graph, ranges), keep_float, int16, weights or {}, io, scheme
+    )
     return quantizer.run()
 
 
@@ -126,6 +138,7 @@ class _Quantizer:
     int16: Collection[str] | Mapping[str, str]
     given_weights: Mapping[str, ChosenWeights]
     io: IO
+    scheme: WeightScheme
     nodes: list[Node] = field(default_factory=list)
     native: dict[Tensor, Tensor] = field(default_factory=dict)
     forms: dict[Tensor, list[Tensor]] = field(default_factory=dict)
@@ -315,8 +328,17 @@ class _Quantizer:
         axis, scale = CHANNEL_AXIS[node.op], stored.scale[0]
         bias = None if b is None or b.data is None else b.data.reshape(-1)
         chosen = self.given_weights.get(layer_name(node))
+        if precision != "int8" and isinstance(chosen, ChosenBlocks):
+            chosen = ChosenWeights(chosen.values, chosen.scales)
+        scheme = self.scheme
+        blocks = precision == "int8" and node.op in TAKES_BLOCKS
+        if chosen is None and blocks and scheme != "int8" and saves_bytes(w.data, scheme):
+            chosen = choose_blocks(w.data, bias, float(scale), scheme)
         if chosen is None:
             chosen = choose_weights(w.data, bias, float(scale), axis)
+        if isinstance(chosen, ChosenBlocks):
+            self._node_with_blocks(node, chosen)
+            return
         integers = None if bias is None else quantized_bias(bias, chosen.scales, scale)
         if precision == "int8":
             zero_point = int(stored.zero_point[0])
@@ -335,6 +357,14 @@ class _Quantizer:
         self.weights[layer_name(node)] = chosen
         outputs = [self._result(node.output, precision)]
         self.nodes.append(_rewritten(node, inputs, outputs))
+
+    def _node_with_blocks(self, node: Node, chosen: ChosenBlocks) -> None:
+        """int8 activations, weights in blocks, and the bias as it is."""
+        x = node.input(0)
+        self.read[x.name] = self._form(x, "int8")
+        inputs = [self.read[x.name], block_tensor(node.input(1), chosen.blocks), *node.inputs[2:]]
+        self.weights[layer_name(node)] = chosen
+        self.nodes.append(_rewritten(node, inputs, [self._result(node.output, "int8")]))
 
 
 def _asked(given: Collection[str] | Mapping[str, str], name: str) -> str:

@@ -73,6 +73,11 @@ class ChosenWeights:
     values: npt.NDArray[np.int8]
     scales: Floats
 
+    def real(self, axis: int) -> npt.NDArray[np.float64]:
+        """The weights that the integers stand for; `axis` is that of output channels."""
+        scales = along(self.scales.astype(np.float64), axis, self.values.ndim)
+        return np.asarray(self.values * scales)
+
 
 def choose_weights(
     weights: Floats, bias: Floats | None, input_scale: float, axis: int

@@ -18,8 +18,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from edgeinfer.convert.graph import Node, Tensor
 from edgeinfer.convert.program import Operation
 from edgeinfer.convert.quantize.measure import Agreement, TopOne, looks_like_classes
@@ -32,7 +30,7 @@ from edgeinfer.convert.quantize.measure_layers import (
 from edgeinfer.convert.quantize.observe import Progress
 from edgeinfer.convert.quantize.precision import is_numeric
 from edgeinfer.convert.quantize.prepare_graph import layer_name
-from edgeinfer.convert.quantize.quantize_weights import CHANNEL_AXIS, along
+from edgeinfer.convert.quantize.quantize_weights import CHANNEL_AXIS
 from edgeinfer.convert.quantize.share_ranges import moves
 from edgeinfer.errors import InputError
 
@@ -332,9 +330,8 @@ def _weights_sqnr(node: Node, quantized: Quantized) -> float | None:
         return None
     weights = node.input(1).data
     assert weights is not None
-    scales = along(chosen.scales.astype(np.float64), CHANNEL_AXIS[node.op], weights.ndim)
     agreement = Agreement()
-    agreement.include(weights, chosen.values * scales)
+    agreement.include(weights, chosen.real(CHANNEL_AXIS[node.op]))
     return agreement.sqnr
 
 

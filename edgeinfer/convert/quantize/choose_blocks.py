@@ -1,0 +1,86 @@
+"""Which layers get weights of four bits in blocks, and the blocks of each: plain rounding.
+
+Layers are those whose kernels take blocks, `conv2d` and `fully_connected`, where blocks are smaller
+than int8 would be: blocks are padded along K, so a layer with few values of K may not be. Depthwise
+convolutions, with a handful of values per channel, stay int8.
+
+A model without calibration data keeps float32 activations; its fully connected layers round each
+vector to int8 at run time (`fully_connected_dynamic`). Convolutions stay float32 there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeinfer.convert.graph import Graph, Tensor
+from edgeinfer.convert.lower.pack import TILE_CHANNELS, TILE_K
+from edgeinfer.convert.lower.pack_fp4 import tile_bytes
+from edgeinfer.convert.quantize.block_weights import BlockWeights, Scheme
+from edgeinfer.convert.quantize.mxfp4 import quantize_mxfp4
+from edgeinfer.convert.quantize.nvfp4 import quantize_nvfp4
+from edgeinfer.convert.quantize.quantize_weights import ChosenWeights, Floats, choose_weights
+
+WeightScheme = Literal["int8", "mxfp4", "nvfp4"]
+WEIGHT_SCHEMES: tuple[WeightScheme, ...] = get_args(WeightScheme)
+
+TAKES_BLOCKS = ("conv2d", "fully_connected")
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenBlocks(ChosenWeights):
+    """Weights of a layer in blocks; `values` and `scales` are int8's, for other precisions."""
+
+    blocks: BlockWeights
+
+    def real(self, axis: int) -> npt.NDArray[np.float64]:
+        """The weights that the blocks stand for."""
+        return self.blocks.values().astype(np.float64).reshape(self.values.shape)
+
+
+def round_blocks(weights: Floats, scheme: Scheme) -> BlockWeights:
+    """Blocks of weights [N, ...], the axes behind the first being K, in order."""
+    matrix = weights.reshape(weights.shape[0], -1)
+    return quantize_mxfp4(matrix) if scheme == "mxfp4" else quantize_nvfp4(matrix)
+
+
+def choose_blocks(
+    weights: Floats, bias: Floats | None, input_scale: float, scheme: Scheme
+) -> ChosenBlocks:
+    """Blocks rounded to nearest, with the int8 weights that would be in their place."""
+    plain = choose_weights(weights, bias, input_scale, 0)
+    return ChosenBlocks(plain.values, plain.scales, round_blocks(weights, scheme))
+
+
+def saves_bytes(weights: npt.NDArray[np.float32], scheme: Scheme) -> bool:
+    """Whether a tile of blocks is smaller than one of int8."""
+    k = int(weights[0].size)
+    return tile_bytes(k, scheme) < -(-k // TILE_K) * TILE_K * TILE_CHANNELS
+
+
+def block_tensor(tensor: Tensor, blocks: BlockWeights) -> Tensor:
+    """A constant with the values that blocks stand for, and the blocks."""
+    data = blocks.values().reshape(tensor.shape)
+    return Tensor(tensor.name, tensor.shape, "float32", None, data, blocks)
+
+
+def use_blocks(graph: Graph, scheme: Scheme) -> int:
+    """Give the fully connected layers of a float graph weights in blocks; returns how many."""
+    made: dict[Tensor, Tensor] = {}
+    count = 0
+    for node in graph.nodes:
+        if node.op != "fully_connected" or node.output.dtype != "float32":
+            continue
+        x, w = node.input(0), node.input(1)
+        if x.is_constant or x.dtype != "float32" or w.data is None or w.dtype != "float32":
+            continue
+        if not np.all(np.isfinite(w.data)) or not saves_bytes(w.data, scheme):
+            continue
+        if w not in made:
+            made[w] = block_tensor(w, round_blocks(w.data, scheme))
+        node.inputs[1] = made[w]
+        count += 1
+    return count
