@@ -83,7 +83,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--energy", action="store_true", help="measure joules per inference")
     parser.add_argument(
-        "--meter", metavar="NAME", help="measure --energy by this meter (edgeinfer power)"
+        "--meter",
+        metavar="NAME",
+        help="measure --energy by this meter (edgeinfer power lists them); or a constant: 6.5W",
     )
     parser.add_argument(
         "--trace", metavar="FILE", help="write profiled runs as JSON for ui.perfetto.dev"

@@ -59,7 +59,7 @@ class RunEnergy:
     def joules_above_idle(self) -> float | None:
         """Of one run, beyond what the machine takes without it."""
         busy, idle = self.energy.watts, self.idle.watts
-        if busy is None or idle is None:
+        if busy is None or idle is None or self.energy.origin == "constant":
             return None
         return (busy - idle) * self.energy.seconds / self.runs
 
@@ -175,7 +175,6 @@ def _scatter(thread: MeterThread, start: float, end: float) -> float | None:
 
 def energy_lines(found: RunEnergy) -> list[str]:
     """What is printed below the times."""
-    modelled = found.energy.origin != "measured"
     lines = [f"  energy of a run, {found.energy.origin} by {printable(found.meter)}:"]
     if found.joules is None or found.idle.watts is None:
         lines.append("    unknown: " + _why(found))
@@ -186,10 +185,13 @@ def energy_lines(found: RunEnergy) -> list[str]:
         )
         for name, joules, error in both:
             lines.append(f"    {name:<11}{_joules(joules):>12} {_error(error)}".rstrip())
-        lines.append(
-            f"    {found.energy.watts:.3g} W while running, {found.idle.watts:.3g} W at idle"
-        )
-        if not modelled and (found.joules_above_idle or 0) < 2 * (found.error_above_idle or 0):
+        if found.joules_above_idle is not None:
+            lines.append(
+                f"    {found.energy.watts:.3g} W while running, {found.idle.watts:.3g} W at idle"
+            )
+        if found.energy.origin == "measured" and (found.joules_above_idle or 0) < 2 * (
+            found.error_above_idle or 0
+        ):
             lines.append("    hardly above idle: run for longer (--seconds) or leave other work")
     lines.append(f"    covers {found.energy.covers}")
     lines += [f"    {printable(found.reason)}"] if found.reason else []

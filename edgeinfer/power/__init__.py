@@ -15,6 +15,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from edgeinfer.power.constant_meter import ConstantMeter
     from edgeinfer.power.decisions import Decision, DecisionLog
     from edgeinfer.power.device_energy import PROFILES, profile_of_machine
     from edgeinfer.power.discover import best_meter, find_meters, why_unmetered
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from edgeinfer.power.work import PowerBudget
 
 _HOMES = {
+    "ConstantMeter": "constant_meter",
     "Decision": "decisions",
     "DecisionLog": "decisions",
     "GovernedModel": "governed",
@@ -51,6 +53,7 @@ _HOMES = {
 
 __all__ = [
     "PROFILES",
+    "ConstantMeter",
     "Decision",
     "DecisionLog",
     "DeviceEnergy",

@@ -7,9 +7,13 @@ from collections.abc import Callable
 
 from edgeinfer.errors import InputError
 from edgeinfer.power import battery, dtpm, hwmon, ina, pmic, rapl
+from edgeinfer.power.constant_meter import ConstantMeter
+from edgeinfer.power.counter import CounterMeter
 from edgeinfer.power.device_energy import profile_of_machine
+from edgeinfer.power.gauge import GaugeMeter
 from edgeinfer.power.meter import Meter
 from edgeinfer.power.model_meter import ModelMeter
+from edgeinfer.power.quantities import parse_watts
 from edgeinfer.power.sensor_files import SensorFiles
 
 # What is nearest to the board's input and shows changes soonest comes first. Of a laptop the
@@ -54,7 +58,7 @@ def find_meters(
     files = files or SensorFiles(root)
     inas = ina.find(files, clock)
     own = {"ina3221", "ina3221x", "ina238"} if inas else set()
-    found: list[Meter] = [
+    found: list[CounterMeter | GaugeMeter] = [
         *inas,
         *pmic.find(files, clock, ask_pmic),
         *rapl.find(files, clock),
@@ -62,6 +66,11 @@ def find_meters(
         *battery.find(files, clock),
         *dtpm.find(files, clock),
     ]
+    seen: dict[str, int] = {}
+    for meter in found:  # two graphics cards, or rails of one label
+        count = seen[meter.name] = seen.get(meter.name, 0) + 1
+        if count > 1:
+            meter.name = f"{meter.name} #{count}"
     return sorted(found, key=_rank)
 
 
@@ -78,14 +87,15 @@ def best_meter(
     Parameters
     ----------
     name : str, optional
-        Take this one (`Meter.name`; "model" for the model), whether or not it can be read now.
+        Take this one (`Meter.name`; "model" for the model), whether or not it can be read now; or
+        a constant power, such as "6.5W", that was measured some other way.
     root, clock, ask_pmic, files
         As for `find_meters`.
 
     Raises
     ------
     InputError
-        There is no meter of this name.
+        There is no meter of this name, and it is no power.
     """
     files = files or SensorFiles(root)
     meters = find_meters(clock=clock, ask_pmic=ask_pmic, files=files)
@@ -93,8 +103,12 @@ def best_meter(
         for meter in meters:
             if meter.name == name:
                 return meter
+        if name[:1] in "0123456789." and name.endswith("W"):
+            return ConstantMeter(parse_watts(name, "meter"), clock=clock)
         known = ", ".join(repr(n) for n in [*(meter.name for meter in meters), ModelMeter.name])
-        raise InputError(f"there is no meter {name!r} here; there are {known}")
+        raise InputError(
+            f"there is no meter {name!r} here; there are {known}, or a constant such as '6.5W'"
+        )
     if name is None:
         for meter in meters:
             if _rank(meter) < len(_PREFERENCE) and meter.read().fault is None:

@@ -51,15 +51,11 @@ def find(
 ) -> list[CounterMeter | GaugeMeter]:
     """Meters of all sensors, but those of the drivers `without`, which have meters of their own."""
     meters: list[CounterMeter | GaugeMeter] = []
-    names: dict[str, int] = {}
     for sensor, path in _sensors(files):
         if sensor.driver in without:
             continue
         label = sensor.label or f"{sensor.kind}{sensor.channel}"
         name = f"hwmon {sensor.driver} {label}"
-        names[name] = names.get(name, 0) + 1
-        if names[name] > 1:
-            name = f"{name} #{names[name]}"
         scope, what = _KNOWN.get(
             sensor.driver, ("part", "whatever the board's maker put behind it")
         )

@@ -100,4 +100,4 @@ class SensorFiles:
 
 def _natural_order(name: str) -> list[tuple[int, str]]:
     parts = re.findall(r"[0-9]+|[^0-9]+", name)
-    return [(int(part), "") if part[0].isdigit() else (-1, part) for part in parts]
+    return [(int(part), "") if part[0] in "0123456789" else (-1, part) for part in parts]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,10 +17,9 @@ import edgeinfer
 from edgeinfer.cli import energy as energy_module
 from edgeinfer.cli import main
 from edgeinfer.cli.progress import Progress
-from edgeinfer.power import discover
+from edgeinfer.power import ConstantMeter, ModelMeter, discover
 from edgeinfer.power.device_energy import PROFILES
 from edgeinfer.power.meter import Energy
-from edgeinfer.power.model_meter import ModelMeter
 from tests.core.programs import chain
 from tests.power import boards
 from tests.power.boards import POWERCAP, Board
@@ -41,7 +41,8 @@ def on_board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.fixture
 def chain_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(energy_module, "_IDLE_SECONDS", 0.01)
-    monkeypatch.setattr(ModelMeter, "interval", 0.01)
+    for kind in (ModelMeter, ConstantMeter):
+        monkeypatch.setattr(kind, "interval", 0.01)
     path = tmp_path / "chain.edge"
     path.write_bytes(chain().write())
     return path
@@ -183,6 +184,16 @@ def test_energy_that_no_reading_shows_is_unknown(chain_file: Path) -> None:
     assert "unknown: the meter gave no reading" in "\n".join(energy_module.energy_lines(found))
     assert {row["joules"] for row in found.step_rows()} == {None}
     assert "unknown" in energy_module.energy_table(found, everything=True)
+
+
+def test_energy_by_a_constant_has_nothing_above_idle(
+    chain_file: Path, on_board: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    on_board(boards.n100())
+    options = ["--runs", "3", "--seconds", "0.05", "--energy", "--meter", "6.5W"]
+    assert main(["bench", str(chain_file), *options]) == 0
+    out = capsys.readouterr().out
+    assert "constant by 6.5W:" in out and re.search(r"above idle +unknown", out)
 
 
 def test_meter_without_energy_is_wrong_usage(chain_file: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edgeinfer.errors import InputError
 from edgeinfer.power import ModelMeter, best_meter, find_meters, why_unmetered
@@ -230,8 +232,73 @@ def test_a_meter_by_its_name(tmp_path: Path) -> None:
     assert isinstance(best_meter(files=board.files, name="model"), ModelMeter)
     with pytest.raises(InputError, match="no meter 'rapl' here; there are 'rapl package'"):
         best_meter(files=board.files, name="rapl")
+    with pytest.raises(InputError, match=r"or a constant such as '6\.5W'"):
+        best_meter(files=board.files, name="W")
+    with pytest.raises(InputError, match="meter is '0W'; it must be above 0"):
+        best_meter(files=board.files, name="0W")
 
 
-def test_a_machine_without_any_of_the_folders(tmp_path: Path) -> None:
-    assert find_meters(str(tmp_path)) == []
-    assert best_meter(str(tmp_path)).name == "model"
+def test_a_constant_is_marked_as_one(tmp_path: Path) -> None:
+    board = Board(tmp_path, boards.pi_4())
+    meter = best_meter(files=board.files, clock=board.clock, name="6.5W")
+    board.clock.now += 2
+    reading = meter.read()
+    assert (reading.joules, reading.watts, reading.origin) == (13.0, 6.5, "constant")
+    assert meter.name == "6.5W" and "do not follow load" in reading.covers
+    board.clock.now -= 1
+    assert (meter.read().fault, meter.read().joules) == (Fault.CLOCK, 13.0)
+
+
+EVERYTHING = {
+    **boards.n100(), **boards.orin_nano(), **boards.jetson_nano(), **boards.thor(),
+    **boards.laptop(), **boards.hwmon_machine(), **boards.dtpm_board(), **boards.pi_5(),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def every_board(tmp_path_factory: pytest.TempPathFactory) -> Board:
+    return Board(tmp_path_factory.mktemp("every_board"), EVERYTHING)
+
+
+@settings(max_examples=40)
+@given(
+    st.dictionaries(
+        st.sampled_from(sorted(EVERYTHING)),
+        st.one_of(st.binary(max_size=24), st.sampled_from([None, b"", b"NC", b"-1", b"9" * 30])),
+        max_size=30,
+    ),
+    st.lists(st.sampled_from(["²", "hwmon", "hwmon\x01", "intel-rapl:", "dtpm:٣", "1-00zz"])),
+)
+def test_no_file_of_any_kind_breaks_finding_and_reading(
+    every_board: Board, contents: dict[str, bytes | None], strange: list[str]
+) -> None:
+    """None is a folder in the file's place. Names of meters stay distinct; faults have names."""
+    board = every_board
+    for path, data in contents.items():
+        if data is None:
+            board.unreadable(path)
+        else:
+            (board.root / path).write_bytes(data)
+    for name in strange:
+        for parent in (POWERCAP, "sys/class/hwmon", f"{boards.I2C}/ina3221"):
+            (board.root / parent / name).mkdir(exist_ok=True)
+    try:
+        meters = find_meters(files=board.files, clock=board.clock, ask_pmic=lambda: "")
+        assert len({meter.name for meter in meters}) == len(meters) > 0
+        for _ in range(2):
+            board.clock.now += 1
+            for meter in meters:
+                reading = meter.read()
+                assert reading.fault is not None or (reading.joules or 0) >= 0
+        assert best_meter(files=board.files, ask_pmic=lambda: "").read().fault is None
+        assert why_unmetered(files=board.files).endswith("energy is modelled")
+    finally:
+        board.write({path: EVERYTHING[path] for path in contents})
+
+
+def test_meters_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    rails = ("VDD_X", 5000, 100), ("VDD_X", 5000, 200)
+    board = Board(tmp_path, boards.ina3221("1-0040", 1, *rails))
+    meters = meters_of(board)
+    assert list(meters) == ["ina3221 sum", "ina3221 VDD_X", "ina3221 VDD_X #2"]
+    assert watts_of(meters["ina3221 VDD_X #2"]) == pytest.approx(1.0)
