@@ -92,7 +92,9 @@ class CounterTrack:
             # Even a rising value may hide a wrap. Where it stood still all the while it was read
             # often enough, but then nobody knows what it left out.
             self._lose(now, value)
-            raise SensorFault(Fault.TOO_LATE, f"{now - self._read_at:.0f} s since the last value")
+            raise SensorFault(
+                Fault.TOO_LATE, f"{now - self._changed_at:.0f} s since the last value"
+            )
         gained = self._gain(now, value)
         if gained is None:
             self._go_on_from_candidate(now, value)
@@ -169,7 +171,7 @@ class CounterTrack:
         if self._candidate is not None:
             then, start = self._candidate
             if start <= value and self._may_reach(value - start, now - then):
-                self.lost += then - self._read_at
+                self.lost += then - self._changed_at
                 self.joules += value - start
                 self._accept(now, value)
                 return
@@ -179,7 +181,7 @@ class CounterTrack:
 
     def _lose(self, now: float, value: float) -> None:
         """Start anew from here; what was counted since the last good reading is not known."""
-        self.lost += now - self._read_at
+        self.lost += now - self._changed_at
         self._accept(now, value)
 
     def _doubt(self, now: float, value: float) -> None:

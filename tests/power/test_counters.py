@@ -118,6 +118,13 @@ def test_a_wrap_whose_range_cannot_be_read_is_dropped(tmp_path: Path) -> None:
     assert package.after(4) == [((before or 0) + 1, None)]
 
 
+def test_what_a_counter_did_not_show_before_it_was_lost_is_unmetered_too(tmp_path: Path) -> None:
+    package = Package(tmp_path, 500.0)
+    package.after(500, 500, 500)  # it stood still for two tenths of a second, then started anew
+    assert package.after(0, 1) == [(0, Fault.COUNTER_RESET), (1, None)]
+    assert package.read().unmetered == pytest.approx(0.3)
+
+
 def test_a_range_that_changed_is_not_used(tmp_path: Path) -> None:
     package = Package(tmp_path, 990.0)
     package.after(990)
