@@ -71,7 +71,8 @@ class PowerAccount:
         self._first_metered = now
         self._counts = False
         self._readings = 0
-        self._fixed = all(way.joules is not None for way in ways)
+        self.is_modelled = all(way.joules is not None for way in ways)
+        """Whether a model says what runs cost, so that there is nothing to learn of readings."""
         self._delay = SensorDelay()
 
     def joules(self, way: int) -> float:
@@ -127,13 +128,13 @@ class PowerAccount:
         return joules
 
     def rest_of_run(self, now: float) -> tuple[float, float]:
-        """Seconds and joules that the run under way may still take."""
+        """Seconds that the run under way may still take, and joules of it that are not entered."""
         if self._running is None:
             return 0.0, 0.0
         start, way = self._running
         longest = self.durations[way].longest
         left = max(start + longest - now, 0.02 * longest)
-        return left, max(self.joules(way) * left / max(longest, 1e-9), 0.0)
+        return left, max(self.joules(way) - self._entered_joules, 0.0)
 
     def observe(self, reading: Reading) -> None:
         """A reading of the meter. One with a fault only lets the margin grow."""
@@ -154,20 +155,20 @@ class PowerAccount:
         spendable : joules beyond idle that the window may take
         """
         timeline, window = self.timeline, self._window
-        least = _MODEL_MARGIN if self._fixed else _LEAST_MARGIN
+        least = _MODEL_MARGIN if self.is_modelled else _LEAST_MARGIN
         least *= timeline.at(now) - timeline.at(now - window)
         least = min(least, _MOST_OF_SPENDABLE * spendable)
-        if self._fixed:
-            return least
         # What an energy counter has seen is exact: only the time since its last reading is not, nor
-        # is that before its first one.
+        # is that before its first one. A model knows the idle power, and runs on average.
         unsure, before = window, 0.0
         if self._counts:
             unsure = min(window, max(0.0, now - self._last_reading))
             before = min(window, max(0.0, self._first_metered - (now - window)))
-        duty = [min(1.0, max(0.0, seconds) / window) for seconds in self._busy_seconds]
-        deviation = self.learned.deviation(duty) * unsure
-        deviation += self.learned.deviation([0.0] * len(duty)) * before
+        deviation = 0.0
+        if not self.is_modelled:
+            duty = [min(1.0, max(0.0, seconds) / window) for seconds in self._busy_seconds]
+            deviation = self.learned.deviation(duty) * unsure
+            deviation += self.learned.deviation([0.0] * len(duty)) * before
         runs = sum(
             seconds / max(d.mean, 1e-9) * (_RUN_SPREAD * self.joules(i)) ** 2
             for i, (seconds, d) in enumerate(zip(self._busy_seconds, self.durations, strict=True))
@@ -178,7 +179,7 @@ class PowerAccount:
     @property
     def is_unsure(self) -> bool:
         """Whether readings would still better the estimates a good deal."""
-        if self._fixed or self._readings >= _MOST_EARLY_READINGS:
+        if self.is_modelled or self._readings >= _MOST_EARLY_READINGS:
             return False
         duty = [min(1.0, max(0.0, seconds) / self._window) for seconds in self._busy_seconds]
         deviation = self.learned.deviation(duty)

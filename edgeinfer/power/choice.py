@@ -15,7 +15,7 @@ _PLENTY_OF_ROOM = 0.7  # joules are no longer scarce
 
 
 class Economy:
-    """Of the ways to run a variant: the preferred one, or the thriftiest while joules are scarce.
+    """Of the ways to run a variant: the preferred one, or while joules are scarce the thriftiest.
 
     A way that was not tried is taken to be as good as it may well be, so that it is tried; it is
     accounted for as it was guessed. Joules are scarce from when a run had to wait for the bucket,
@@ -34,6 +34,8 @@ class Economy:
         """The preferred way of each variant."""
         self._thrifty = list(self.first)
         self.is_scarce = False
+        self.spend_watts = 0.0
+        """Beyond idle, what the cap allows. A way that cannot spend it is slower than need be."""
 
     def see_bucket(self, tokens: float, needed: float) -> None:
         """What the bucket holds, and what a run needs."""
@@ -67,15 +69,18 @@ class Economy:
         return [now] if now == fastest else [now, fastest]
 
     def _cost(self, way: int, account: PowerAccount) -> float:
-        tried = account.durations[way].count >= _ENOUGH_RUNS
-        return account.joules(way) if tried else account.joules_bounds(way)[0]
+        """Joules of a run, or those that could have been spent meanwhile where these are more."""
+        durations = account.durations[way]
+        tried = durations.count >= _ENOUGH_RUNS
+        joules = account.joules(way) if tried else account.joules_bounds(way)[0]
+        return max(joules, durations.mean * self.spend_watts)
 
 
 class Ladder:
     """The variant for runs without a deadline: the largest with which nobody waits too long.
 
     A step down is taken at once; a step up only when the wait would be half of what is bearable,
-    and not before that much time has gone by since the step before.
+    and not before a quarter of that has gone by since the step before.
 
     Parameters
     ----------
@@ -96,13 +101,13 @@ class Ladder:
         Parameters
         ----------
         waits : sequence of float
-            Of each variant, the seconds that the newest in the queue would wait if all had it.
+            Of each variant, the seconds that the newest in the queue would wait if it ran next.
         """
         fitting = (v for v, wait in enumerate(waits) if wait <= self._patience)
         wanted = next(fitting, len(waits) - 1)
         if wanted < self.variant and waits[self.variant] < float("inf"):
             eased = waits[wanted] <= self._patience / 2
-            if not eased or now - self._stepped < self._patience:
+            if not eased or now - self._stepped < self._patience / 4:
                 return self.variant
         if wanted != self.variant:
             self.variant = wanted

@@ -32,7 +32,9 @@ from edgeinfer.power.work import OnLate, PowerBudget, Start, Ticket, Wait, Way
 _UPDATE = 0.01  # of the window: the pace and the margin are found anew no more often
 _PROMISED_MARGINS = (0.9, 0.4, 0.0)  # of the margin: what is left of it for a promise to be kept
 _MOST_PROMISED = 256
+_MODEL_SECONDS = 5.0
 _BACKLOG = 0.5  # of the window: a queue that takes longer at the pace is worked off without pacing
+_CHANCE = 0.07  # of a run's joules: what chance adds to one, at 2.3 standard deviations
 _DEAREST = 1.02  # what a promised run may cost more than the mean
 
 
@@ -82,6 +84,7 @@ class Governor:
         self._running: Ticket | None = None
         self._number = 0
         self._updated = -math.inf
+        self._impossible = False
         self._held_by = ""
         self._last_setting: dict[int, int] = {}
 
@@ -134,7 +137,8 @@ class Governor:
         self._update(now)
         self._number += 1
         ticket = Ticket(self._number, now, priority, deadline)
-        self._require_possible(now)
+        if self._impossible:
+            self._require_possible(now)
         if deadline is None:
             insort(self._waiting, (-priority, ticket.number, ticket))
             return ticket
@@ -216,6 +220,8 @@ class Governor:
 
     def reading_interval(self, usual: float) -> float:
         """Seconds until the meter should be read again: less than usual while much is unknown."""
+        if self.account.is_modelled:
+            return max(usual, _MODEL_SECONDS)  # it says what it was told
         if self.budget.watts is None or not self.account.is_unsure:
             return usual
         return max(usual / 8, min(usual, 0.05))
@@ -240,6 +246,8 @@ class Governor:
             needed = self.account.joules(self._economy.first[0])
             tokens = bucket.tokens / bucket.burst
             self._economy.see_room(bucket.room(now), needed, tokens, bucket.spendable)
+            self._economy.spend_watts = bucket.spendable / self.budget.window
+            self._impossible = self._what_is_impossible() is not None
 
     def _start(self, now: float, ticket: Ticket) -> Start:
         assert ticket.way is not None
@@ -263,25 +271,37 @@ class Governor:
     # Runs without a deadline
 
     def _way_for_waiting(self, now: float) -> int:
+        """How the first in the queue runs: on the largest variant that leaves the others in time.
+
+        Those behind it are taken to run on the smallest, so that a long queue gets as many large
+        runs as its joules allow, not only small ones; and the first has waited already.
+        """
         account, bucket = self.account, self.bucket
-        costs = []
-        for variant in range(self._ladder.count):
-            way = self._economy.way(variant, account)
-            joules = account.joules(way)
+        if self._ladder.count == 1:
+            return self._economy.way(0, account)
+        age = now - self._waiting[0][2].arrival
+        ways = [self._economy.way(variant, account) for variant in range(self._ladder.count)]
+        behind = len(self._waiting) - 1
+        pace = max(bucket.pace, 1e-9)
+        waits = []
+        for way in ways:
             if self._is_too_dear(way):
-                costs.append(math.inf)
+                waits.append(math.inf)
                 continue
-            ahead = len(self._waiting)
-            by_power = (ahead * joules - bucket.tokens) / max(bucket.pace, 1e-9)
-            by_time = (ahead - 1) * account.durations[way].mean
-            costs.append(max(by_power if self.budget.watts is not None else 0.0, by_time, 0.0))
+            joules = account.joules(way) + behind * account.joules(ways[-1])
+            by_power = (joules - bucket.tokens) / pace if self.budget.watts is not None else 0.0
+            by_time = 0.0
+            if behind:
+                seconds = account.durations[ways[-1]].mean * (behind - 1)
+                by_time = account.durations[way].mean + seconds
+            waits.append(max(by_power, by_time, 0.0) + age)
         before = self._ladder.variant
-        variant = self._ladder.choose(now, costs)
+        variant = self._ladder.choose(now, waits)
         if variant != before:
-            what = account.ways[self._economy.first[variant]].name or f"variant {variant}"
-            why = f"the newest of {len(self._waiting)} waiting would wait {costs[before]:.2g} s"
+            what = account.ways[ways[variant]].name or f"variant {variant}"
+            why = f"the last of {behind + 1} waiting would wait {waits[before]:.2g} s"
             self.decisions.add(now, "variant", what, f"{why} with the one before", variant)
-        return self._economy.way(variant, account)
+        return ways[variant]
 
     def _waiting_start(self, now: float, way: int) -> tuple[float, str]:
         """When the first of those without a deadline may start this way, and what holds it."""
@@ -357,18 +377,21 @@ class Governor:
             forecast.add_run(start, *first)
             start = forecast.end
         ends = []
-        for ticket in promised:
+        for ahead, ticket in enumerate(promised, 1):
             assert ticket.way is not None
-            seconds = account.durations[ticket.way].longest
+            durations = account.durations[ticket.way]
             joules = _DEAREST * account.joules(ticket.way)
             begin: float | None = start
             if self.budget.watts is not None:
-                begin = forecast.earliest(start, seconds, joules, self.bucket.allowed)
-            end = math.inf if begin is None else begin + seconds
+                # Those before it may cost more than the mean, each by its own chance.
+                allowed = self.bucket.allowed - _CHANCE * joules * math.sqrt(ahead)
+                begin = forecast.earliest(start, durations.mean, joules, allowed)
+            # It starts when a run of the mean length fits, and may take the longest.
+            end = math.inf if begin is None else begin + durations.longest
             ends.append((ticket, end))
             if begin is None or end > (ticket.deadline or math.inf):
                 break
-            forecast.add_run(begin, seconds, joules)
+            forecast.add_run(begin, durations.longest, joules)
             start = end
         return ends
 
@@ -402,26 +425,32 @@ class Governor:
 
     def _require_possible(self, now: float) -> None:
         """Refuse what no waiting makes possible."""
+        found = self._what_is_impossible()
+        if found is not None:
+            what, advice = found
+            self.decisions.add(now, "refuse", f"run {self._number}", what)
+            raise PowerBudgetError(f"{what}; {advice}")
+
+    def _what_is_impossible(self) -> tuple[str, str] | None:
+        """What stands against any run at all, and what to do about it."""
         account, budget = self.account, self.budget
         ways = range(len(account.ways))
         if all(map(self._is_too_dear, ways)):
             least = min(ways, key=account.joules)
-            assert budget.joules_per_run is not None
-            self._refuse(
-                now,
+            limit = budget.joules_per_run or 0.0
+            return (
                 f"{self.name}: a run takes {_joules(account.joules(least))} beyond idle at least "
-                f"({self._names[least]}), and energy_budget is {_joules(budget.joules_per_run)}",
+                f"({self._names[least]}), and energy_budget is {_joules(limit)}",
                 "raise it, or give a ladder with a smaller variant",
             )
         if budget.watts is None:
-            return
+            return None
         window = budget.window
         idle = account.timeline.idle_watts
         doubt = 2 * account.learned.deviation([0.0] * len(account.ways))
         beyond = (budget.watts - idle) * window
         if budget.watts <= idle - doubt:
-            self._refuse(
-                now,
+            return (
                 f"{self.name}: the device takes {idle:.3g} W when nothing runs, and power_budget "
                 f"is {budget.watts:.3g} W for all of it",
                 "give a power_budget above that",
@@ -429,17 +458,13 @@ class Governor:
         cheapest = min(ways, key=lambda way: account.joules_bounds(way)[0])
         needed = account.joules_bounds(cheapest)[0]
         if needed > beyond + doubt * window:
-            self._refuse(
-                now,
+            return (
                 f"{self.name}: one run takes {_joules(needed)} beyond idle at least "
                 f"({self._names[cheapest]}), and a window of {window:g} s has "
                 f"{_joules(max(beyond, 0))} beyond idle under {budget.watts:.3g} W",
                 "raise power_budget, make the window longer, or give a smaller variant",
             )
-
-    def _refuse(self, now: float, what: str, advice: str) -> None:
-        self.decisions.add(now, "refuse", f"run {self._number}", what)
-        raise PowerBudgetError(f"{what}; {advice}")
+        return None
 
     def _refusal(self, now: float, ticket: Ticket, on_late: OnLate) -> PowerBudgetError:
         assert ticket.deadline is not None
