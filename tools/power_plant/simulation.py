@@ -25,7 +25,7 @@ from edgeinfer.power.governor import Governor
 from edgeinfer.power.heat import HeatReader
 from edgeinfer.power.learned_power import Guess
 from edgeinfer.power.meter import Meter
-from edgeinfer.power.work import PowerBudget, Start, Ticket, Wait, Way
+from edgeinfer.power.work import OnLate, PowerBudget, Start, Ticket, Wait, Way
 from tools.power_plant.boards import Board
 from tools.power_plant.oracle import Oracle
 from tools.power_plant.plant import Load, Plant
@@ -42,7 +42,9 @@ class Scheduler(Protocol):
     def queued(self) -> int:
         """Runs without a deadline that have not begun."""
 
-    def submit(self, now: float, *, deadline: float | None, priority: int) -> Ticket:
+    def submit(
+        self, now: float, *, deadline: float | None, priority: int, on_late: OnLate
+    ) -> Ticket:
         """A run is asked for."""
 
     def next(self, now: float) -> Start | Wait:
@@ -244,7 +246,9 @@ class _Loop:
             return
         absolute = None if deadline is None else now + deadline
         try:
-            self.scheduler.submit(now, deadline=absolute, priority=priority)
+            self.scheduler.submit(
+                now, deadline=absolute, priority=priority, on_late=self.trace.on_late
+            )
         except PowerBudgetError:
             self.outcome.refused += 1
 
@@ -293,6 +297,7 @@ class _Governed(_Loop):
             idle=Guess(idle, 0.0 if board.sensor.kind == "model" else 0.2 * idle),
             active=[Guess(watts, 0.4 * watts) for watts in active],
             seconds=[2 * plant.mean_seconds(*run) for run in runs],
+            log=1_000_000,  # the tables count decisions of all kinds
             now=0.0,
         )
         outcome = Outcome(plant, 0.0, budget.window, budget.watts or math.inf)

@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from edgeinfer.power.work import OnLate
 
 TRACES = ("steady", "bursts", "day-night", "deadlines")
 
@@ -31,6 +33,7 @@ class Trace:
     name: str
     arrivals: tuple[Arrival, ...]
     queue: int
+    on_late: OnLate = "refuse"
 
 
 def make_trace(name: str, seconds: float, sustained: float, seed: int) -> Trace:
@@ -51,14 +54,14 @@ def make_trace(name: str, seconds: float, sustained: float, seed: int) -> Trace:
         count = int(seconds / period)
         times = sorted((i + dice.uniform(0, 0.3)) * period for i in range(count))
         return Trace(name, tuple(map(Arrival, times)), 8)
-    if name == "bursts":  # somebody comes by: 2.5 times for 15 s, every 40 s
-        offset = dice.uniform(0, 20)
+    if name == "bursts":  # somebody comes by: 8 times for 4 s, every 40 s
+        offset = dice.uniform(0, 40)
 
         def bursts(when: float) -> float:
-            return (2.5 if (when + offset) % 40 < 15 else 0.15) * sustained
+            return (8.0 if (when + offset) % 40 < 4 else 0.85) * sustained
 
-        times = _poisson(dice, seconds, bursts, 2.5 * sustained)
-        return Trace(name, tuple(map(Arrival, times)), 64)
+        times = _poisson(dice, seconds, bursts, 8.0 * sustained)
+        return Trace(name, tuple(map(Arrival, times)), 8)
     if name == "day-night":  # a day in `seconds`
         phase = dice.uniform(0, 2 * math.pi)
 
@@ -76,6 +79,12 @@ def make_trace(name: str, seconds: float, sustained: float, seed: int) -> Trace:
             arrivals.append(Arrival(time, wanted, priority))
         return Trace(name, tuple(arrivals), 16)
     raise ValueError(f"no trace is called {name!r}; there are {', '.join(TRACES)}")
+
+
+def with_deadlines(trace: Trace, seconds: float, on_late: OnLate) -> Trace:
+    """The same arrivals, each of which has to be done within so many seconds."""
+    arrivals = tuple(replace(arrival, deadline=seconds) for arrival in trace.arrivals)
+    return replace(trace, arrivals=arrivals, on_late=on_late)
 
 
 def _poisson(
