@@ -13,7 +13,7 @@
 #include "kernels/packed_gemm_s8_f4/packed_gemm_s8_f4.h"
 #include "kernels/unroll.h"
 
-enum { ROWS = 4, HALVES = 2, AHEAD = 1024 };
+enum { ROWS = 4, HALVES = 2, AHEAD = 2048 };
 
 typedef struct ei_f4_tile {
     const ei_packed_gemm_s8_f4_args *args;
