@@ -123,6 +123,8 @@ ei_status ei_contents_start(ei_contents *contents, const ei_model *model,
                             const ei_program_record *program) {
     EI_TRY(find_producers(contents, model, program));
     EI_TRY(find_slots(contents, model, program));
+    EI_TRY(ei_overlain_start(contents, model, program));
+    contents->step = 0;
     contents->has_rings = 0;
     for (uint32_t i = 0; i < program->input_count; i++) {
         const uint32_t tensor = model->operands[program->first_input + i];
@@ -218,6 +220,9 @@ static ei_status check_read(ei_contents *contents, const ei_model *model, uint32
     const ei_tensor_record *record = &model->tensors[tensor];
     ei_tensor_track *track = &contents->tracks[tensor];
     const int is_view = track->producer == EI_PRODUCER_NONE;
+    if (contents->buffers[record->buffer].lies_under) {
+        EI_TRY(ei_overlain_read(contents, model, tensor, begin, end));
+    }
     if (contents->buffers[record->buffer].overlaps) {
         return is_view ? ei_overlap_read_view(contents, model, tensor, begin, end)
                        : ei_overlap_read(contents, model, tensor, begin, end);
@@ -286,6 +291,9 @@ static ei_status check_write(ei_contents *contents, const ei_model *model,
     track->written = end * record->row_bytes;
     if (!in_arena(model, program, tensor)) {
         return EI_OK;
+    }
+    if (contents->has_overlain) {
+        EI_TRY(ei_overlain_write(contents, model, program, tensor, begin, end));
     }
     if (contents->buffers[record->buffer].overlaps) {
         return ei_overlap_write(contents, model, tensor, begin, end);

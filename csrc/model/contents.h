@@ -44,11 +44,16 @@ typedef struct ei_slot {
     uint32_t tail;
 } ei_slot;
 
-/// A buffer, and where its produced tensors overlap, those whose rows may still be read.
+/// A buffer, and where its produced tensors overlap, those whose rows may still be read. Of a graph input in whose bytes
+/// other buffers lie, what is known of its bytes, counted from its first.
 typedef struct ei_buffer_track {
-    uint32_t overlaps; // 1: its produced tensors overlap otherwise than in chains
-    uint32_t first;    // of its produced tensors in ei_contents.order
-    uint32_t live;     // from there on, so many that have rows written and not all of them lost
+    uint32_t overlaps;   // 1: its produced tensors overlap otherwise than in chains
+    uint32_t first;      // of its produced tensors in ei_contents.order
+    uint32_t live;       // from there on, so many that have rows written and not all of them lost
+    uint32_t lies_under; // 1: a graph input in whose bytes other buffers lie
+    uint32_t come;       // the bytes before it have come, however rows are fed
+    uint32_t lost;       // the bytes before it count as overwritten
+    uint32_t read_step, read_begin, read_end; // the last step that read it, and what
 } ei_buffer_track;
 
 typedef struct ei_contents {
@@ -57,7 +62,9 @@ typedef struct ei_contents {
     uint32_t *order;          // the program's produced tensors by buffer; room for every tensor
     ei_buffer_track *buffers; // of the current program; room for every buffer
     uint32_t slot_count;
+    uint32_t step;        // of the program; where the walk is
     int has_rings;        // whether a graph input of the current program is a ring
+    int has_overlain;     // whether other buffers lie in the bytes of one
     uint64_t comparisons; // of tensors that overlap; overlap.c limits them
 } ei_contents;
 

@@ -4,6 +4,7 @@
 
 #include "base/dtype.h"
 #include "base/error.h"
+#include "model/validate.h"
 
 /// Every step compares what it writes with the tensors of the buffer that may still be read. No real
 /// plan comes near this limit on what all steps of a file compare; one made to be slow does.
@@ -99,8 +100,8 @@ static uint32_t rows_written(const ei_contents *contents, const ei_model *model,
     return contents->tracks[tensor].written / model->tensors[tensor].row_bytes;
 }
 
-static ei_status count_comparisons(ei_contents *contents, const ei_buffer_track *buffer) {
-    contents->comparisons += buffer->live;
+static ei_status count_comparisons(ei_contents *contents, uint32_t count) {
+    contents->comparisons += count;
     return contents->comparisons <= EI_MAX_COMPARISONS
                ? EI_OK
                : ei_fail(EI_ERROR_FORMAT,
@@ -128,7 +129,7 @@ ei_status ei_overlap_write(ei_contents *contents, const ei_model *model, uint32_
     uint32_t *live = contents->order + buffer->first;
     ei_run runs[2];
     const uint32_t count = runs_of_rows(&model->tensors[tensor], begin, end, runs);
-    EI_TRY(count_comparisons(contents, buffer));
+    EI_TRY(count_comparisons(contents, buffer->live));
     for (uint32_t i = 0; i < buffer->live;) {
         ei_tensor_track *other = &contents->tracks[live[i]];
         const ei_tensor_record *record = &model->tensors[live[i]];
@@ -214,7 +215,7 @@ static ei_status read_view_of_ring(ei_contents *contents, const ei_model *model,
                                    const ei_tensor_record *view, uint32_t begin, uint32_t end) {
     const ei_buffer_track *buffer = &contents->buffers[view->buffer];
     for (uint32_t row = begin; row < end;) {
-        EI_TRY(count_comparisons(contents, buffer));
+        EI_TRY(count_comparisons(contents, buffer->live));
         const uint32_t shown = shown_from(contents, model, buffer, view, row);
         if (shown == row) {
             return ei_fail(EI_ERROR_FORMAT,
@@ -237,7 +238,7 @@ ei_status ei_overlap_read_view(ei_contents *contents, const ei_model *model, uin
     const uint64_t stop = view->offset + (uint64_t)end * view->row_bytes;
     uint64_t at = view->offset + (uint64_t)begin * view->row_bytes;
     while (at < stop) {
-        EI_TRY(count_comparisons(contents, buffer));
+        EI_TRY(count_comparisons(contents, buffer->live));
         const uint64_t filled = filled_from(contents, model, buffer, at);
         if (filled == at) {
             return ei_fail(EI_ERROR_FORMAT,
@@ -247,6 +248,101 @@ ei_status ei_overlap_read_view(ei_contents *contents, const ei_model *model, uin
                            begin, end, at - view->offset);
         }
         at = filled;
+    }
+    return EI_OK;
+}
+
+// --- graph inputs in whose bytes other buffers lie
+
+ei_status ei_overlain_start(ei_contents *contents, const ei_model *model,
+                            const ei_program_record *program) {
+    const ei_buffer_record *buffers = model->buffers + program->first_buffer;
+    contents->has_overlain = 0;
+    for (uint32_t i = 0; i < program->input_count; i++) {
+        const ei_tensor_record *input = &model->tensors[model->operands[program->first_input + i]];
+        for (uint32_t b = 0; b < program->buffer_count; b++) {
+            if (b == input->buffer || !ei_buffers_collide(&buffers[input->buffer], &buffers[b])) {
+                continue;
+            }
+            if (is_ring(input)) {
+                return ei_fail(EI_ERROR_FORMAT,
+                               "buffers %" PRIu32 " and %" PRIu32
+                               ": overlap in the arena while both are alive, and graph input "
+                               "%" PRIu32 " is a ring",
+                               input->buffer, b, i);
+            }
+            contents->buffers[input->buffer].lies_under = 1;
+            contents->has_overlain = 1;
+        }
+    }
+    return EI_OK;
+}
+
+ei_status ei_overlain_read(ei_contents *contents, const ei_model *model, uint32_t tensor,
+                           uint32_t begin, uint32_t end) {
+    const ei_tensor_record *record = &model->tensors[tensor];
+    ei_buffer_track *buffer = &contents->buffers[record->buffer];
+    const uint32_t first = (uint32_t)record->offset + begin * record->row_bytes;
+    const uint32_t stop = (uint32_t)record->offset + end * record->row_bytes;
+    if (first < buffer->lost) {
+        return ei_fail(EI_ERROR_FORMAT,
+                       "row %" PRIu32 " is read after byte %" PRIu32
+                       " of its graph input was written over by another buffer",
+                       begin, buffer->lost - 1);
+    }
+    if (buffer->read_begin == buffer->read_end || buffer->read_step != contents->step) {
+        buffer->read_step = contents->step;
+        buffer->read_begin = first;
+        buffer->read_end = stop;
+    }
+    buffer->read_begin = first < buffer->read_begin ? first : buffer->read_begin;
+    buffer->read_end = stop > buffer->read_end ? stop : buffer->read_end;
+    buffer->come = stop > buffer->come ? stop : buffer->come;
+    return EI_OK;
+}
+
+/// Bytes [begin, end) of a graph input are written over.
+static ei_status check_overlain(ei_buffer_track *input, uint32_t step, uint64_t begin,
+                                uint64_t end) {
+    if (end > input->come) {
+        return ei_fail(EI_ERROR_FORMAT,
+                       "is written over bytes %" PRIu64 " to %" PRIu64
+                       " of a graph input, of which %" PRIu32 " have come for certain",
+                       begin, end, input->come);
+    }
+    if (input->read_step == step && begin < input->read_end && input->read_begin < end) {
+        return ei_fail(EI_ERROR_FORMAT,
+                       "is written over bytes %" PRIu64 " to %" PRIu64
+                       " of a graph input, which the step reads",
+                       begin, end);
+    }
+    input->lost = end > input->lost ? (uint32_t)end : input->lost;
+    return EI_OK;
+}
+
+ei_status ei_overlain_write(ei_contents *contents, const ei_model *model,
+                            const ei_program_record *program, uint32_t tensor, uint32_t begin,
+                            uint32_t end) {
+    const ei_tensor_record *record = &model->tensors[tensor];
+    const uint64_t at = ei_program_buffer(model, program, record)->offset;
+    ei_run runs[2];
+    const uint32_t count = runs_of_rows(record, begin, end, runs);
+    EI_TRY(count_comparisons(contents, program->input_count));
+    for (uint32_t i = 0; i < program->input_count; i++) {
+        const ei_tensor_record *input = &model->tensors[model->operands[program->first_input + i]];
+        const ei_buffer_record *buffer = ei_program_buffer(model, program, input);
+        ei_buffer_track *track = &contents->buffers[input->buffer];
+        if (!track->lies_under || contents->step > buffer->last_step) {
+            continue;
+        }
+        for (uint32_t j = 0; j < count; j++) {
+            const uint64_t first = max_of(at + runs[j].begin, buffer->offset);
+            const uint64_t stop = min_of(at + runs[j].end, buffer->offset + buffer->bytes);
+            if (first < stop) {
+                EI_TRY(check_overlain(track, contents->step, first - buffer->offset,
+                                      stop - buffer->offset));
+            }
+        }
     }
     return EI_OK;
 }

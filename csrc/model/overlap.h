@@ -19,6 +19,15 @@
 ///   and row size hold each of the rows.
 /// - Within a step the bytes that it reads and those that it writes have nothing in common, unless
 ///   the operator works in place on the very same elements (ei_rows_meet, ei_tensors_coincide).
+///
+/// Buffers that are alive in a common step do not overlap, with one exception: others may lie in the
+/// bytes of a graph input that is whole. The caller's memory may take the place of a graph input; when
+/// it does not, what is written there is written over the input. So of these bytes must be known
+///
+/// - that no step reads them any more: bytes before the last one overwritten count as lost;
+/// - that this step does not read them;
+/// - that they have come: a run by rows (run/feed.c) may store a row until the first step that reads it
+///   or a later one, and rows behind all that is read as long as the input's buffer is alive.
 #ifndef EI_MODEL_OVERLAP_H
 #define EI_MODEL_OVERLAP_H
 
@@ -48,5 +57,18 @@ ei_status ei_overlap_read_view(ei_contents *contents, const ei_model *model, uin
 /// Rows [begin, end) of a produced tensor, the next ones, have been written: others lose theirs.
 ei_status ei_overlap_write(ei_contents *contents, const ei_model *model, uint32_t tensor,
                            uint32_t begin, uint32_t end);
+
+// --- graph inputs in whose bytes other buffers lie
+
+/// Finds them, in a program whose graph inputs have been found.
+ei_status ei_overlain_start(ei_contents *contents, const ei_model *model,
+                            const ei_program_record *program);
+/// Rows [begin, end) of a tensor in the buffer of such an input are about to be read: are they there?
+ei_status ei_overlain_read(ei_contents *contents, const ei_model *model, uint32_t tensor,
+                           uint32_t begin, uint32_t end);
+/// Rows [begin, end) of an activation are written: may they be, where they lie in such an input?
+ei_status ei_overlain_write(ei_contents *contents, const ei_model *model,
+                            const ei_program_record *program, uint32_t tensor, uint32_t begin,
+                            uint32_t end);
 
 #endif

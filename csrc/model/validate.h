@@ -60,6 +60,8 @@ typedef struct ei_node_totals {
 ei_status ei_check_nodes(const ei_model *model, const ei_program_record *program,
                          ei_node_totals *totals);
 
+/// Whether two buffers have bytes in common in a step in which both are alive.
+int ei_buffers_collide(const ei_buffer_record *a, const ei_buffer_record *b);
 ei_status ei_check_buffers(const ei_model *model, const ei_program_record *program);
 /// Graph inputs and outputs; fills model->bindings.
 ei_status ei_check_io(const ei_model *model, const ei_program_record *program);

@@ -59,7 +59,7 @@ static ei_status check_buffer(const ei_program_record *program, const ei_buffer_
     return EI_OK;
 }
 
-static int buffers_collide(const ei_buffer_record *a, const ei_buffer_record *b) {
+int ei_buffers_collide(const ei_buffer_record *a, const ei_buffer_record *b) {
     return a->region == b->region && a->first_step <= b->last_step &&
            b->first_step <= a->last_step && a->offset < b->offset + b->bytes &&
            b->offset < a->offset + a->bytes;
@@ -74,7 +74,9 @@ ei_status ei_check_buffers(const ei_model *model, const ei_program_record *progr
             return ei_fail_in(status, "buffer %" PRIu32, i);
         }
         for (uint32_t j = 0; j < i; j++) {
-            if (buffers_collide(&buffers[i], &buffers[j])) {
+            // In the bytes of a graph input others may lie: the walk through the steps decides.
+            if ((buffers[i].flags == EI_BUFFER_INPUT) == (buffers[j].flags == EI_BUFFER_INPUT) &&
+                ei_buffers_collide(&buffers[i], &buffers[j])) {
                 return ei_fail(EI_ERROR_FORMAT,
                                "buffers %" PRIu32 " and %" PRIu32
                                ": overlap in the %s while both are alive",
@@ -341,6 +343,7 @@ ei_status ei_check_steps(const ei_model *model, const ei_program_record *program
     ei_contents *contents = &model->checks->contents;
     EI_TRY(ei_contents_start(contents, model, program));
     for (uint32_t i = 0; i < program->step_count; i++) {
+        contents->step = i;
         const ei_status status = check_step(model, program, i);
         if (status != EI_OK) {
             return ei_fail_in(status, "step %" PRIu32, i);

@@ -25,6 +25,7 @@ def minor_version(program: Program, plan: Plan) -> int:
         or any(plan.placements[value].ring_rows != value.rows for value in program.inputs)
         or any(_overlaps(values, plan, makers) for values in _written_by_buffer(program, plan))
         or any(_operands_overlap(operation, plan) for operation in plan.operations)
+        or _inputs_are_written_over(plan)
     )
     return int(needs_1)
 
@@ -73,6 +74,17 @@ def _operands_overlap(operation: Operation, plan: Plan) -> bool:
             if a.buffer == b.buffer and meet and not in_place:
                 return True
     return False
+
+
+def _inputs_are_written_over(plan: Plan) -> bool:
+    """Whether a buffer lies in the bytes of a graph input's while both are alive."""
+    return any(
+        max(a.first_step, b.first_step) <= min(a.last_step, b.last_step)
+        and max(a.offset, b.offset) < min(a.offset + a.bytes, b.offset + b.bytes)
+        for a in plan.buffers
+        for b in plan.buffers
+        if a.is_input and not b.is_input
+    )
 
 
 def _end(value: Value, placement: Placement) -> int:

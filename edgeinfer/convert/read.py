@@ -325,15 +325,17 @@ class _Reader:
 
 
 def _check_overlap(buffers: Sequence[FileBuffer], where: str) -> None:
+    """Only in the bytes of graph inputs may others lie: rows decide, which the C core follows."""
     fields = ("offset", "bytes", "first_step", "last_step")
     offset, size, first, last = (
         np.array([getattr(buffer, name) for buffer in buffers], np.uint64) for name in fields
     )
     region = np.array([buffer.region for buffer in buffers])
+    is_input = np.array([buffer.is_input for buffer in buffers])
     end = offset + size  # inside the region, so without overflow
     for i in range(len(buffers)):
         meets = (region[:i] == region[i]) & (offset[:i] < end[i]) & (offset[i] < end[:i])
-        meets &= (first[:i] <= last[i]) & (first[i] <= last[:i])
+        meets &= (first[:i] <= last[i]) & (first[i] <= last[:i]) & (is_input[:i] == is_input[i])
         require(not meets.any(), f"{where}: buffer {i} overlaps another one")
 
 

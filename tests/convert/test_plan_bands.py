@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 import edgeinfer
 from edgeinfer.convert import convert
 from edgeinfer.convert.plan import plan_curve, plan_program, session_bytes
-from edgeinfer.convert.plan.lifetimes import live_bytes
 from edgeinfer.convert.plan.rows import rows_read
 from edgeinfer.convert.plan.step_cost import StepCosts
 from edgeinfer.convert.plan.verify import PlanError, verify_plan
@@ -215,8 +214,8 @@ def test_bands_change_no_result(program: Program, cache_bytes: int) -> None:
 @given(image_programs())
 def test_the_smallest_plan_changes_no_result(program: Program) -> None:
     plan = plan_program(program, optimize="ram")
-    whole = max(live_bytes(plan_program(program).buffers, aligned=True))
-    assert max(live_bytes(plan.buffers, aligned=True)) <= whole
+    whole = plan_program(program)
+    assert session_bytes(plan.program, plan) <= session_bytes(whole.program, whole)
     assert_runs_right(program, plan)
 
 

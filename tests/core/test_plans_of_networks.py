@@ -20,8 +20,8 @@ from tests.requirements import require_module
 SMALLEST = {
     "ad01": 768,
     "kws": 5_226,
-    "vww": 39_936,
-    "resnet8": 13_568,
+    "vww": 31_490,
+    "resnet8": 12_042,
     "mobilenet_v2": 274_848,
 }
 SMALLEST_FED = {"ad01": 768, "kws": 4_836, "vww": 13_536, "resnet8": 10_784}

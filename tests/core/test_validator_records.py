@@ -254,7 +254,7 @@ BUFFER_CHANGES = {
     "unaligned": ("offset", 1016, "must be a multiple of 16"),
     "born after it dies": ("first_step", 2, "lives from step 2 to 1"),
     "dies after the last step": ("last_step", 2, "must lie within 0 to 1"),
-    "over another one": ("offset", 16, "buffers 0 and 2: overlap in the arena"),
+    "over another one": ("offset", 528, "buffers 1 and 2: overlap in the arena"),
 }
 
 
@@ -269,14 +269,15 @@ def test_buffers_that_are_never_alive_together_may_overlap() -> None:
     operations = [lut(x, a), lut(a, b), lut(b, y)]
     draft = Draft([x], [y], operations).place(a).place(b)
     program, plan = draft.planned()
-    plan.buffers[0].last_step = 0
-    plan.buffers[3].first_step = 1
-    plan.buffers[3].offset = plan.buffers[0].offset
+    _, of_y, of_a, _ = plan.buffers
+    of_a.last_step = 1
+    of_y.first_step = 2
+    of_y.offset = of_a.offset
     plan.arena_bytes = max(b.offset + b.bytes for b in plan.buffers)
     assert check(write_model([(program, plan)], {})) == ("EI_OK", "")
-    plan.buffers[0].last_step = 1
+    of_a.last_step = 2
     status, message = check(write_model([(program, plan)], {}))
-    assert status == "EI_ERROR_FORMAT" and "buffers 0 and 3: overlap" in message
+    assert status == "EI_ERROR_FORMAT" and "buffers 1 and 2: overlap" in message
 
 
 @pytest.mark.parametrize(

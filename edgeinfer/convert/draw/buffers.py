@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgeinfer.convert.model_file import FileProgram, FileTensor
+from edgeinfer.convert.model_file import FileBuffer, FileProgram, FileTensor
 from edgeinfer.printing import printable
 
 PALETTE = ("#8fb8de", "#a8d5a2", "#d9c2e9", "#f4d58d", "#9fd8d3", "#e3b7a0", "#c3cbd6")
@@ -83,17 +83,32 @@ def band_of(program: FileProgram, step: int) -> str:
 
 
 def bytes_in_use(program: FileProgram) -> list[int]:
-    """Bytes of the arena that are needed, at each step."""
+    """Bytes of the arena that are needed, at each step; what buffers have in common counts once."""
     changes = [0] * (len(program.steps) + 1)
-    for buffer in program.buffers:
-        if buffer.region == "arena":
-            changes[buffer.first_step] += buffer.bytes
-            changes[buffer.last_step + 1] -= buffer.bytes
+    in_arena = [buffer for buffer in program.buffers if buffer.region == "arena"]
+    spans = [(b.first_step, b.last_step, b.bytes) for b in in_arena]
+    for a in in_arena:
+        for b in in_arena if a.is_input else ():
+            if not b.is_input:
+                spans.append((*_common_steps(a, b), -_common_bytes(a, b)))
+    for first, last, size in spans:
+        if first <= last:
+            changes[first] += size
+            changes[last + 1] -= size
     total, used = 0, []
     for change in changes[:-1]:
         total += change
         used.append(total)
     return used
+
+
+def _common_steps(a: FileBuffer, b: FileBuffer) -> tuple[int, int]:
+    return max(a.first_step, b.first_step), min(a.last_step, b.last_step)
+
+
+def _common_bytes(a: FileBuffer, b: FileBuffer) -> int:
+    """Buffers lie in bytes of a graph input that have been read; no others meet."""
+    return max(0, min(a.offset + a.bytes, b.offset + b.bytes) - max(a.offset, b.offset))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from edgeinfer.convert.draw.buffers import (
     band_of,
     buffer_label,
     buffer_uses,
+    bytes_in_use,
     ring_of,
     short_name,
     touched_by,
@@ -23,12 +24,13 @@ def peak_sentence(program: FileProgram) -> str:
     """How full the arena is where it is fullest, in a line."""
     node = program.nodes[program.steps[program.peak_step].node]
     live = [
-        buffer.bytes
+        buffer
         for buffer in program.buffers
         if buffer.region == "arena" and buffer.first_step <= program.peak_step <= buffer.last_step
     ]
+    used = bytes_in_use(program)[program.peak_step]
     return (
-        f"{sum(live):,} bytes are in use at step {program.peak_step}, {node.operator} "
+        f"{used:,} bytes are in use at step {program.peak_step}, {node.operator} "
         f"{short_name(node.name)}: {len(live)} buffers; the arena has {program.arena_bytes:,}"
     )
 
@@ -65,9 +67,13 @@ def explain_peak(program: FileProgram) -> str:
         sentence += f": it {' and '.join(parts)}"
     if waiting:
         sentence += f", while {_waits(program, waiting, buffer_uses(program))}"
-    total = sum(program.buffers[b].bytes for b in live)
+    total = bytes_in_use(program)[peak]
     unused = program.arena_bytes - total
-    rest = f"; {unused:,} of the arena lie unused between them" if unused > 0 else ""
+    common = sum(program.buffers[b].bytes for b in live) - total
+    rest = ""
+    if common:
+        rest = f", {common:,} of them a graph input's and of what takes the place of its dead rows"
+    rest += f"; {unused:,} of the arena lie unused between them" if unused > 0 else ""
     return f"{sentence}. Together {total:,} bytes{rest}."
 
 

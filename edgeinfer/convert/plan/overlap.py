@@ -27,10 +27,10 @@ from edgeinfer.budget import align_up
 from edgeinfer.convert.plan.arrangement import Arrangement
 from edgeinfer.convert.plan.lifetimes import activations
 from edgeinfer.convert.plan.rows import own_rows_read, rows_read
-from edgeinfer.convert.plan.views import Storage
+from edgeinfer.convert.plan.views import ARENA_ALIGNMENT, Storage
 
 _OFFSETS = 16
-"""Tensors begin at multiples of this inside a cluster."""
+"""Tensors begin at multiples of this inside a cluster; graph inputs, which are buffers, at 64."""
 
 _SHUFFLES = 10  # orders in which tensors are placed besides, where there are few of them
 _MOST_SHUFFLED = 24
@@ -45,6 +45,17 @@ class Cluster:
     offsets: dict[Storage, int]
     nbytes: int
 
+    def buffers(self) -> Iterator[tuple[list[Storage], int]]:
+        """The buffers that it becomes: their storages, and where they begin.
+
+        A graph input is one of its own, since the caller's memory may take its place. In its bytes
+        lies the buffer of all others.
+        """
+        yield from (([s], at) for s, at in self.offsets.items() if s.is_input)
+        others = [storage for storage in self.offsets if not storage.is_input]
+        begin = min(self.offsets[storage] for storage in others)
+        yield others, begin // ARENA_ALIGNMENT * ARENA_ALIGNMENT
+
 
 @dataclass
 class _Tensor:
@@ -53,15 +64,13 @@ class _Tensor:
     storage: Storage
     row_bytes: int
     taken: list[int]
+    is_ring: bool = False
+    alignment: int = _OFFSETS
     offset: int = -1
 
     @property
     def nbytes(self) -> int:
         return self.row_bytes * len(self.taken)
-
-    @property
-    def is_ring(self) -> bool:
-        return len(self.taken) < next(iter(self.storage.offsets)).rows
 
     @property
     def last(self) -> int:
@@ -111,38 +120,50 @@ class _Tensor:
             for other in placed
             for row in range(len(other.taken) + 1)
         }
-        behind = align_up(max(edges, default=0), _OFFSETS)
+        behind = align_up(max(edges, default=0), self.alignment)
         found = {0, behind, *(edge - shift for edge in edges for shift in shifts)}
-        return sorted(offset for offset in found if offset >= 0 and offset % _OFFSETS == 0)
+        return sorted(offset for offset in found if offset >= 0 and offset % self.alignment == 0)
 
 
 def find_clusters(arrangement: Arrangement) -> Iterator[list[Cluster]]:
     """Ways to let the tensors of an arrangement's groups overlap."""
-    operations, groups = arrangement.operations, arrangement.groups
     tensors = _tensors(arrangement)
-    born: list[list[_Tensor]] = [[] for _ in groups]
+    born: list[list[_Tensor]] = [[] for _ in arrangement.groups]
+    inputs = [tensor for storage, tensor in tensors.items() if storage.is_input]
     for storage, tensor in tensors.items():
-        writers = [i for i, op in enumerate(operations) if op.outputs[0] in storage.offsets]
-        for members, group in zip(born, groups, strict=True):
-            if writers and min(writers) in group:
+        begin = arrangement.lifetimes[storage][0]
+        writer = arrangement.steps[begin].operation
+        for members, group in zip(born, arrangement.groups, strict=True):
+            if writer in group and not storage.is_input:
                 members.append(tensor)
-    ways = [born]
-    if len(born) > 1:
-        others = [tensor for members in born[1:] for tensor in members]
-        ways += [[born[0], others], [[*born[0], *others]]]
-    for way in ways:
-        clusters = [
-            _pack(members)
-            for members in way
-            if len(members) > 1 and sum(len(tensor.taken) for tensor in members) <= _MOST_PLACES
-        ]
+    packed: dict[tuple[Storage, ...], Cluster | None] = {}
+    for way in _ways(born, inputs):
+        clusters = []
+        for members in way:
+            key = tuple(tensor.storage for tensor in members)
+            if key not in packed:
+                packed[key] = _pack(members)
+            clusters.append(packed[key])
         found = [cluster for cluster in clusters if cluster is not None]
         if found:
             yield found
 
 
+def _ways(born: list[list[_Tensor]], inputs: list[_Tensor]) -> Iterator[list[list[_Tensor]]]:
+    """What may be clusters: tensors born in the same groups, and with the first of them inputs."""
+    others = [tensor for members in born[1:] for tensor in members]
+    for first in [born[0], [*inputs, *born[0]]] if inputs else [born[0]]:
+        yield [first, *born[1:]]
+        if len(born) > 1:
+            yield [first, others]
+            yield [[*first, *others]]
+
+
 def _tensors(arrangement: Arrangement) -> dict[Storage, _Tensor]:
-    """Those that may overlap others: all their values have the same rows, and are no boundary's."""
+    """Those that may overlap others: none is a graph output or an input that is fed.
+
+    Where values of a storage have other rows than the rest, it is one row.
+    """
     layout, operations = arrangement.layout, arrangement.operations
     steps, ring_rows = arrangement.steps, arrangement.ring_rows
     rows: dict[Storage, list[tuple[int, int]]] = {}  # of each row: first and last step
@@ -150,7 +171,9 @@ def _tensors(arrangement: Arrangement) -> dict[Storage, _Tensor]:
     for storage in layout.storages():
         values = list(storage.offsets)
         shapes = {(value.rows, value.row_bytes, storage.offsets[value]) for value in values}
-        if storage.pinned is None and len(shapes) == 1 and made.issuperset(values):
+        is_own = storage.pinned is None and made.issuperset(values)
+        is_whole_input = storage.is_input and len(values) == 1 and storage not in ring_rows
+        if len(shapes) == 1 and (is_own or is_whole_input):
             rows[storage] = [(len(steps), -1)] * values[0].rows
 
     def touch(storage: Storage, begin: int, end: int, step: int) -> None:
@@ -172,6 +195,8 @@ def _tensors(arrangement: Arrangement) -> dict[Storage, _Tensor]:
     found = {}
     for storage, lives in rows.items():
         value = next(iter(storage.offsets))
+        if storage.is_input:
+            lives = _of_input(lives, len(steps))
         held = ring_rows.get(storage, value.rows)
         taken = [0] * held
         needed = -1
@@ -180,12 +205,31 @@ def _tensors(arrangement: Arrangement) -> dict[Storage, _Tensor]:
             needed = last = max(last, needed)
             if first <= last:
                 taken[row % held] |= (1 << last + 1) - (1 << first)
-        found[storage] = _Tensor(storage, value.row_bytes, taken)
+        alignment = ARENA_ALIGNMENT if storage.is_input else _OFFSETS
+        found[storage] = _Tensor(storage, value.row_bytes, taken, held < value.rows, alignment)
+    for storage, (first, last) in arrangement.lifetimes.items():
+        if storage not in found and storage.pinned is None:
+            found[storage] = _Tensor(storage, storage.nbytes, [(1 << last + 1) - (1 << first)])
     return found
+
+
+def _of_input(lives: Sequence[tuple[int, int]], steps: int) -> list[tuple[int, int]]:
+    """Of each row of a graph input: from the first step on until it has been read, and has come.
+
+    Who feeds an input by rows has handed over a row when a step has read it or a later one.
+    """
+    found = []
+    fed = steps - 1
+    for first, last in reversed(lives):
+        fed = min(first, fed)
+        found.append((0, max(last, fed)))
+    return found[::-1]
 
 
 def _pack(tensors: Sequence[_Tensor]) -> Cluster | None:
     """The lowest of some packings that need to be one buffer; None when none does."""
+    if len(tensors) < 2 or sum(len(tensor.taken) for tensor in tensors) > _MOST_PLACES:
+        return None
     orders = [
         sorted(tensors, key=lambda t: -t.nbytes),
         sorted(tensors, key=lambda t: (-t.last, -t.nbytes)),
@@ -206,14 +250,13 @@ def _pack(tensors: Sequence[_Tensor]) -> Cluster | None:
 
 
 def _share_bytes(placed: Sequence[_Tensor]) -> bool:
-    """Whether two of them have bytes in common that a reader of the file judges row by row.
+    """Whether some have bytes in common that a reader of the file judges row by row.
 
     Without such a pair they need not be one buffer, and must not: whole tensors of a buffer that
     have the very same bytes, or none in common, are taken for results in place.
     """
-    spans = sorted((t.offset, t.offset + t.nbytes, t.is_ring) for t in placed)
-    return any(
-        b[0] < a[1] and (a[:2] != b[:2] or a[2] or b[2])
-        for at, a in enumerate(spans)
-        for b in spans[at + 1 :]
-    )
+    spans = sorted((t.offset, t.offset + t.nbytes, t.is_ring, t.storage.is_input) for t in placed)
+    pairs = [(a, b) for at, a in enumerate(spans) for b in spans[at + 1 :] if b[0] < a[1]]
+    others = [(a, b) for a, b in pairs if not (a[3] or b[3])]
+    by_rows = [a[:2] != b[:2] or a[2] or b[2] for a, b in others]
+    return any(by_rows) or (len(pairs) > len(others) and not others)

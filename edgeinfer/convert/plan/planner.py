@@ -17,7 +17,7 @@ Whatever was decided, `verify` simulates the plan before it is handed out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from edgeinfer.budget import session_bytes_of
 from edgeinfer.convert.plan.arrangement import Arrangement
@@ -77,10 +77,9 @@ def plan_program(
         if _fits(plan, ram_budget):
             return plan
         assert ram_budget is not None
-        for arrangement in _that_fit(candidates, ram_budget):
-            plan = make_plan(arrangement)
-            if _fits(plan, ram_budget):
-                return plan
+        found = _fastest_that_fits(candidates, ram_budget)
+        if found is not None:
+            return found
     plan = _smallest(candidates)
     if not _fits(plan, ram_budget):
         assert ram_budget is not None
@@ -97,6 +96,9 @@ def plan_curve(
     for plan in map(make_plan, candidates.curve()):
         if not plans or plan.arena_bytes < plans[-1].arena_bytes:
             plans.append(plan)
+    smallest = _smallest(candidates)
+    if smallest.arena_bytes < plans[-1].arena_bytes:
+        plans = [plan for plan in plans if plan.cost_ns < smallest.cost_ns] + [smallest]
     return plans
 
 
@@ -116,39 +118,53 @@ def make_plan(chosen: Arrangement, *, overlap: bool = True) -> Plan:
 
 
 def _placed(chosen: Arrangement, clusters: Sequence[Cluster]) -> Plan:
-    """The plan in which each cluster is one buffer, and every other storage has its own."""
-    index_of: dict[Storage, int] = {}
-    inside: dict[Storage, int] = {}
+    """The plan in which each cluster is one buffer, and every other storage has its own.
+
+    A cluster that a graph input is in becomes two, the input's and that of the others.
+    """
+    taken = {storage for cluster in clusters for storage in cluster.offsets}
+    alone = {s: life for s, life in chosen.lifetimes.items() if s not in taken}
+    rooms = [
+        Buffer(cluster.nbytes, *_lifetime(chosen, cluster.offsets)) for cluster in clusters
+    ] + make_buffers(alone, chosen.ring_rows)
+    arena_bytes = place_buffers(rooms)
+    # A cluster is as large at all times: what is told of the peak goes by tensors, as if apart.
+    live = chosen.live if clusters else live_bytes(rooms, aligned=False)
+    places: dict[Storage, tuple[int, int]] = {}
     buffers: list[Buffer] = []
-    for cluster in clusters:
-        lifetimes = [chosen.lifetimes[storage] for storage in cluster.offsets]
-        first, last = min(first for first, _ in lifetimes), max(last for _, last in lifetimes)
-        inside.update(cluster.offsets)
-        index_of.update(dict.fromkeys(cluster.offsets, len(buffers)))
-        buffers.append(Buffer(cluster.nbytes, first, last))
-    alone = {s: life for s, life in chosen.lifetimes.items() if s not in index_of}
-    index_of.update({storage: len(buffers) + at for at, storage in enumerate(alone)})
-    buffers += make_buffers(alone, chosen.ring_rows)
-    arena_bytes = place_buffers(buffers)
-    live = live_bytes(buffers, aligned=False)
+    for cluster, room in zip(clusters, rooms, strict=False):
+        for storages, begin in cluster.buffers():
+            places.update({s: (len(buffers), cluster.offsets[s] - begin) for s in storages})
+            is_input = storages[0].is_input
+            nbytes = storages[0].nbytes if is_input else cluster.nbytes - begin
+            life = _lifetime(chosen, storages)
+            buffers.append(Buffer(nbytes, *life, room.offset + begin, is_input=is_input))
+    places.update({storage: (len(buffers) + at, 0) for at, storage in enumerate(alone)})
+    buffers += rooms[len(clusters) :]
     return Plan(
         program=chosen.program,
         operations=chosen.operations,
         buffers=buffers,
         placements={
             value: Placement(
-                index_of[storage],
-                inside.get(storage, 0) + storage.offsets[value] - storage.begin,
+                places[storage][0],
+                places[storage][1] + storage.offsets[value] - storage.begin,
                 chosen.ring_rows.get(storage, value.rows),
             )
             for value, storage in chosen.layout.storage_of.items()
-            if storage in index_of
+            if storage in places
         },
         steps=chosen.steps,
         arena_bytes=arena_bytes,
         peak_step=live.index(max(live)),
         cost_ns=chosen.cost,
     )
+
+
+def _lifetime(chosen: Arrangement, storages: Iterable[Storage]) -> tuple[int, int]:
+    """First and last step that need any of them."""
+    lifetimes = [chosen.lifetimes[storage] for storage in storages]
+    return min(first for first, _ in lifetimes), max(last for _, last in lifetimes)
 
 
 def _fits(plan: Plan, ram_budget: int | None) -> bool:
@@ -165,6 +181,19 @@ def _wanted(candidates: Candidates, optimize: str) -> Arrangement:
         return candidates.fastest
     slowest = BALANCED_SLOWDOWN * candidates.fastest.cost
     return [found for found in candidates.curve() if found.cost <= slowest][-1]
+
+
+def _fastest_that_fits(candidates: Candidates, ram_budget: int) -> Plan | None:
+    """Of the plans that ought to fit, and of those that may because their tensors overlap."""
+    plans = (make_plan(arrangement) for arrangement in _that_fit(candidates, ram_budget))
+    fitting = next((plan for plan in plans if _fits(plan, ram_budget)), None)
+    for arrangement in candidates.curve():
+        if fitting is not None and arrangement.cost >= fitting.cost_ns:
+            break
+        plan = make_plan(arrangement)
+        if _fits(plan, ram_budget):
+            return plan
+    return fitting
 
 
 def _that_fit(candidates: Candidates, ram_budget: int) -> Iterator[Arrangement]:

@@ -13,7 +13,9 @@ A plan passes when
 - the rows that a step writes do not touch those that it reads, unless the operator may write in
   place and the two are the same bytes;
 - each operand lies aligned inside its buffer, and the buffer's lifetime includes the step;
-- buffers lie inside the arena, at multiples of 64, and those whose lifetimes meet do not overlap;
+- buffers lie inside the arena, at multiples of 64, and those whose lifetimes meet do not overlap,
+  but for those in the bytes of a whole graph input: what is written there comes after a step has
+  read as far, since rows of the input may be fed as late as that;
 - a graph input or output fills a buffer of its own that is marked as such, an input's buffer is
   never written by an operation, and the lifetimes reach to where the caller writes and reads.
 
@@ -55,6 +57,7 @@ def verify_plan(program: Program, plan: Plan) -> None:
             arena.write(_address(plan, value, 0), contents[value])
         else:
             rings[plan.placements[value].buffer] = _Fed(value)
+    come = dict.fromkeys((plan.placements[value].buffer for value in program.inputs), 0)
     for index, step in enumerate(plan.steps):
         operation = plan.operations[step.operation]
         where = f"step {index}, {operation.name!r} ({operation.operator})"
@@ -64,6 +67,10 @@ def verify_plan(program: Program, plan: Plan) -> None:
             for value in _arena_operands(operation.inputs)
         ]
         for value, (first, last) in reads:
+            place = plan.placements[value]
+            if first < last and place.buffer in come:
+                end = place.offset + last * value.row_bytes
+                come[place.buffer] = max(come[place.buffer], end)
             fed = rings.get(plan.placements[value].buffer)
             if fed is None or first == last:
                 continue
@@ -81,6 +88,7 @@ def verify_plan(program: Program, plan: Plan) -> None:
         for number, value in enumerate(operation.outputs):
             rows = (step.row_begin, step.row_end) if number == 0 else (0, value.rows)
             for address, begin, size in _places(plan, value, index, rows):
+                _verify_inputs_have_come(plan, index, come, (address, address + size), where)
                 arena.write(address, _part(contents[value], begin, size))
     for value in program.outputs:
         found = arena.read(_address(plan, value, len(plan.steps) - 1), value.nbytes)
@@ -145,8 +153,11 @@ def _verify_buffers(plan: Plan) -> None:
             0 <= buffer.first_step <= buffer.last_step <= last_step,
             f"buffer {index} lives from step {buffer.first_step} to {buffer.last_step}",
         )
+    rings = {p.buffer for value, p in plan.placements.items() if p.ring_rows != value.rows}
     for index, a in enumerate(plan.buffers):
         for other, b in enumerate(plan.buffers[:index]):
+            if a.is_input != b.is_input and (index if a.is_input else other) not in rings:
+                continue
             apart_in_time = a.last_step < b.first_step or b.last_step < a.first_step
             apart_in_space = a.offset + a.bytes <= b.offset or b.offset + b.bytes <= a.offset
             _require(apart_in_time or apart_in_space, f"buffers {other} and {index} overlap")
@@ -262,6 +273,20 @@ def _verify_operands(plan: Plan, index: int, operation: Operation, where: str) -
                 for low, high in written
             ),
             f"{where} writes over {value.name!r} while reading it",
+        )
+
+
+def _verify_inputs_have_come(
+    plan: Plan, index: int, come: dict[int, int], written: tuple[int, int], where: str
+) -> None:
+    """Bytes that a step writes lie in no graph input, or in what others have read of it."""
+    for number, nbytes in come.items():
+        buffer = plan.buffers[number]
+        begin = max(written[0], buffer.offset)
+        end = min(written[1], buffer.offset + buffer.bytes)
+        _require(
+            begin >= end or index > buffer.last_step or end <= buffer.offset + nbytes,
+            f"{where} writes over bytes of a graph input that may still come",
         )
 
 
