@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import edgeinfer
+from edgeinfer.convert.plan import plan_program
+from edgeinfer.convert.program import Program, Value
+from edgeinfer.convert.write import write_model
 from edgeinfer.errors import InputError, PowerBudgetError, UnsupportedError
 from edgeinfer.power.governed import GovernedModel
 from edgeinfer.power.levers import FrequencyLimit, NvpModel, RaplLimit, open_levers
 from edgeinfer.power.model_meter import ModelMeter
-from tests.device.programs import one_in_one_out
+from tests.device.programs import one_in_one_out, requantize, two_in_two_out
 from tests.system.recorded import MACHINES, write_tree
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -151,6 +156,64 @@ def test_waiting_can_be_interrupted_by_closing() -> None:
     thread.join(10)
     assert not thread.is_alive()
     assert failed
+
+
+def doubled(scale: float, steps: int) -> bytes:
+    """x int8 [1, 4, 3] -> y = 2 x, in so many steps; stored with a scale."""
+    names = ["x", *(f"t{i}" for i in range(steps - 1)), "y"]
+    values = [Value(name, (1, 4, 3), "int8", scale=scale, zero_point=0) for name in names]
+    operations = [
+        requantize(a, b, 2.0 if i == 0 else 1.0) for i, (a, b) in enumerate(pairwise(values))
+    ]
+    program = Program("main", values[:1], values[-1:], operations)
+    return write_model([(program, plan_program(program))], {})
+
+
+def test_a_ladder_runs_each_variant_in_its_own_numbers() -> None:
+    x = np.full((1, 4, 3), 2.0, np.float32)
+    large, small = doubled(0.5, 9), doubled(0.25, 1)
+    first = edgeinfer.load(
+        large, ladder=[small], power_budget="30W", device_profile="pi-5", meter="model"
+    )
+    assert isinstance(first, GovernedModel)
+    with first as model:
+        joules = [model.governor.account.joules(way) for way in (0, 1)]
+        assert np.allclose(model.run(x, quantize=True, dequantize=True), 4.0)
+        with pytest.raises(InputError, match="quantize=True, dequantize=True"):
+            model.run(zeros(model))
+    assert joules[0] > 2 * joules[1]
+    between = sum(joules) / 2
+    second = edgeinfer.load(
+        large, ladder=[small], energy_budget=between, device_profile="pi-5", meter="model"
+    )
+    assert isinstance(second, GovernedModel)
+    with second as model:
+        assert np.allclose(model.run(x, quantize=True, dequantize=True), 4.0)
+        assert model.last_run is not None
+        assert model.last_run.variant == 1
+    with pytest.raises(InputError, match="all variants need the same names and shapes"):
+        load(power_budget="30W", ladder=[two_in_two_out()])
+
+
+def test_an_energy_budget_that_no_variant_keeps_is_refused() -> None:
+    with (
+        load(energy_budget=1e-12, device_profile="pi-5") as model,
+        pytest.raises(PowerBudgetError, match=r"beyond idle at least.*smaller variant"),
+    ):
+        model.run(zeros(model))
+
+
+def test_the_child_of_a_fork_keeps_the_budget() -> None:
+    with load(power_budget="30W", window="1s", device_profile="pi-5") as model:
+        x = zeros(model)
+        y = model.run(x)
+        child = os.fork()
+        if child == 0:  # pragma: no cover - another process
+            same = np.array_equal(model.run(x), y)
+            os._exit(0 if same else 1)
+        _, status = os.waitpid(child, 0)
+        assert status == 0
+        assert np.array_equal(model.run(x), y)
 
 
 def test_what_belongs_to_a_budget_needs_one() -> None:

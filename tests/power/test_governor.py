@@ -122,6 +122,27 @@ def test_every_window_keeps_the_cap_and_every_promise_is_kept(
     assert made.decisions.counts.get("late", 0) == 0
 
 
+def test_no_promise_is_broken_when_all_joules_are_promised() -> None:
+    made = governor(3.0)
+    # Asked for while others run: what a run under way still takes belongs to the plan.
+    arrivals: list[tuple[float, float | None]] = [(1 + 0.037 * i, 0.8) for i in range(800)]
+    done = Clocked(made).until(31.0, arrivals)
+    assert made.decisions.counts["refuse"] > 400
+    assert len(done) > 100
+    assert [t.number for t in done if (t.ended or 0) > (t.deadline or 0) + 1e-9] == []
+    assert worst_window(done, 5.0) <= 3.0 * (1 + 1e-6)
+
+
+def test_a_queue_gets_large_runs_as_far_as_joules_go_and_small_ones_else() -> None:
+    made = governor(3.0, variants=(1.0, 0.05))
+    arrivals: list[tuple[float, float | None]] = [(1 + i / 8, None) for i in range(8 * 30)]
+    done = Clocked(made).until(31.0, arrivals)
+    big = sum(1 for t in done if t.way == 0)
+    assert len(done) > 230, "all 8 a second are served, of which the large model could do 4"
+    assert 60 < big < 130
+    assert worst_window(done, 5.0) <= 3.0 * (1 + 1e-6)
+
+
 def test_a_busy_caller_gets_all_that_the_cap_allows() -> None:
     made = governor(3.0, window=20.0)
     arrivals: list[tuple[float, float | None]] = [(1 + i / 5, None) for i in range(5 * 80)]
