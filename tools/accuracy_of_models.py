@@ -3,7 +3,7 @@
     python tools/accuracy_of_models.py              # the five models of real_samples.py
     python tools/accuracy_of_models.py kws ad01
     python tools/accuracy_of_models.py vww --seed 1 # other patches
-    python tools/accuracy_of_models.py kws --weights mxfp4
+    python tools/accuracy_of_models.py kws --weights mxfp4 [--round nearest]
 
 Each float model is quantised with 200 samples and judged on 1,000 others, by what fits it:
 
@@ -28,7 +28,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -37,6 +37,7 @@ from edgeinfer.cli.arguments import natural, positive_int
 from edgeinfer.cli.progress import Progress
 from edgeinfer.convert import convert
 from edgeinfer.convert.quantize.choose_blocks import WEIGHT_SCHEMES, WeightScheme
+from edgeinfer.convert.quantize.post_training import Rounding
 from edgeinfer.printing import format_table, print_json
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -80,6 +81,7 @@ def judge(
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
     weights: WeightScheme = "int8",
+    rounding: Rounding | None = None,
 ) -> Row:
     """Quantise one of the models, and judge it beside the published one."""
     source, published = MODEL_FILES[name], INT8_FILES[name]
@@ -90,7 +92,14 @@ def judge(
     else:
         others = samples_of(name, len(labels), seed)
         used = others[:calibrating]
-    quantised = convert(source, calibration=used, held_out=0.0, weights=weights, progress=progress)
+    quantised = convert(
+        source,
+        calibration=used,
+        held_out=0.0,
+        weights=weights,
+        rounding=rounding,
+        progress=progress,
+    )
     expected = outputs(convert(source).data, others)
     score, measure = _score(name, others, expected, labels)
     found = {
@@ -164,6 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--seed", type=natural, default=0, help="of patches and spectrograms")
     parser.add_argument("--weights", choices=WEIGHT_SCHEMES, default="int8", help="of ours")
+    parser.add_argument("--round", choices=get_args(Rounding), help="how weights of ours are")
     parser.add_argument("--json", action="store_true", help="print JSON for scripts")
     options = parser.parse_args(arguments)
     names = options.models or list(MODEL_FILES)
@@ -183,6 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 options.seed,
                 progress.count,
                 options.weights,
+                options.round,
             )
             for name in names
         ]

@@ -96,7 +96,8 @@ def add_quantization_arguments(parser: argparse.ArgumentParser) -> None:
         "--round",
         choices=["nearest", "adaptive"],
         help="how weights are rounded; adaptive: so that layers answer like the float model's, "
-        "which takes longer and needs the jit extra (default nearest)",
+        "which takes longer, and for int8 weights needs the jit extra (default nearest for int8, "
+        "adaptive for mxfp4 and nvfp4)",
     )
     group.add_argument(
         "--prune",

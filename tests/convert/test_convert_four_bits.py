@@ -15,6 +15,7 @@ from edgeinfer.convert.lower.pack_fp4 import unpack_blocks
 from edgeinfer.convert.model_file import FileNode
 from edgeinfer.convert.quantize.choose_blocks import round_blocks
 from edgeinfer.convert.quantize.run_graph import GraphRunner
+from edgeinfer.convert.quantize.search_block_scales import search_block_scales
 from edgeinfer.convert.read import read_model
 from edgeinfer.errors import InputError
 from tests.builders.onnx_model import GraphBuilder
@@ -103,7 +104,7 @@ def test_factors_make_sums_the_real_products(scheme: Any) -> None:
     data = convert(builder.build({y: Spec((8, 20), np.float32)}), weights=scheme).data
     x = rng.integers(-127, 128, (8, 100)).astype(np.float32)
     x[:, 0] = 127  # so that int8 holds x exactly
-    rounded = round_blocks(weights, scheme).values().astype(np.float64)
+    rounded = search_block_scales(weights, scheme).values().astype(np.float64)
     with edgeinfer.load(data) as model:
         np.testing.assert_allclose(model.run(x), x @ rounded.T, rtol=1e-5, atol=1e-6)
 
@@ -137,7 +138,12 @@ def test_sums_on_int8_are_those_of_the_rounded_weights() -> None:
     assert w.data is not None
     w.data = round_blocks(w.data, "mxfp4").values().reshape(w.data.shape)
     converted = convert(
-        graph, calibration=SAMPLES, weights="mxfp4", equalize=False, correct_bias=False
+        graph,
+        calibration=SAMPLES,
+        weights="mxfp4",
+        rounding="nearest",
+        equalize=False,
+        correct_bias=False,
     )
     assert converted.quantized is not None
     stored = converted.quantized.result.stored[name]
@@ -186,5 +192,18 @@ def test_what_cannot_have_such_weights_is_refused() -> None:
         convert(source, weights="int3")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="has no fully connected layer on float32"):
         convert(MobileNet(0, 0).build(), weights="mxfp4")
-    with pytest.raises(InputError, match="only for int8 weights"):
-        convert(MobileNet(0, 0).build(), calibration=SAMPLES, weights="mxfp4", rounding="adaptive")
+
+
+def test_rounding_by_what_layers_read_is_nearer_than_to_nearest() -> None:
+    """On samples of its own kind that it has not seen, and without numba."""
+    samples, others = numbers(3, 40, 1, 16, 16, 3), numbers(4, 40, 1, 16, 16, 3)
+    expected = outputs(convert(MobileNet(0, 0).build()).data, others)
+    found = {}
+    for rounding in ("nearest", None):
+        converted = convert(
+            MobileNet(0, 0).build(), calibration=samples, weights="mxfp4", rounding=rounding
+        )
+        assert converted.quantized is not None
+        assert converted.quantized.rounding == (rounding or "adaptive")
+        found[rounding] = sqnr(expected, outputs(converted.data, others))
+    assert found[None] > found["nearest"] + 2

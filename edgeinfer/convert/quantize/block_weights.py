@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -49,6 +50,18 @@ class BlockWeights:
                 np.float32
             )
         return np.ascontiguousarray(values[:, : self.k])
+
+
+def joined(parts: Sequence[BlockWeights]) -> BlockWeights:
+    """Matrices of the same scheme and K below each other."""
+    first = parts[0]
+    return BlockWeights(
+        first.scheme,
+        np.concatenate([part.codes for part in parts]),
+        np.concatenate([part.scales for part in parts]),
+        np.concatenate([part.factors for part in parts]),
+        first.k,
+    )
 
 
 def in_blocks(weights: npt.NDArray[np.float32], block: int) -> npt.NDArray[np.float64]:

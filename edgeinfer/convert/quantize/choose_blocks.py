@@ -1,11 +1,13 @@
-"""Which layers get weights of four bits in blocks, and the blocks of each: plain rounding.
+"""Which layers get weights of four bits in blocks, and the blocks of each.
 
 Layers are those whose kernels take blocks, `conv2d` and `fully_connected`, where blocks are smaller
 than int8 would be: blocks are padded along K, so a layer with few values of K may not be. Depthwise
 convolutions, with a handful of values per channel, stay int8.
 
 A model without calibration data keeps float32 activations; its fully connected layers round each
-vector to int8 at run time (`fully_connected_dynamic`). Convolutions stay float32 there.
+vector to int8 at run time (`fully_connected_dynamic`). Convolutions stay float32 there. Scales of
+these blocks are searched (`search_block_scales`). With calibration data blocks begin as the
+formats' conversions make them, and `round_weights` makes them anew for what the layers read.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from edgeinfer.convert.quantize.block_weights import BlockWeights, Scheme
 from edgeinfer.convert.quantize.mxfp4 import quantize_mxfp4
 from edgeinfer.convert.quantize.nvfp4 import quantize_nvfp4
 from edgeinfer.convert.quantize.quantize_weights import ChosenWeights, Floats, choose_weights
+from edgeinfer.convert.quantize.search_block_scales import search_block_scales
 
 WeightScheme = Literal["int8", "mxfp4", "nvfp4"]
 WEIGHT_SCHEMES: tuple[WeightScheme, ...] = get_args(WeightScheme)
@@ -42,7 +45,7 @@ class ChosenBlocks(ChosenWeights):
 
 
 def round_blocks(weights: Floats, scheme: Scheme) -> BlockWeights:
-    """Blocks of weights [N, ...], the axes behind the first being K, in order."""
+    """Plainly rounded blocks of weights [N, ...], the axes behind the first being K, in order."""
     matrix = weights.reshape(weights.shape[0], -1)
     return quantize_mxfp4(matrix) if scheme == "mxfp4" else quantize_nvfp4(matrix)
 
@@ -80,7 +83,8 @@ def use_blocks(graph: Graph, scheme: Scheme) -> int:
         if not np.all(np.isfinite(w.data)) or not saves_bytes(w.data, scheme):
             continue
         if w not in made:
-            made[w] = block_tensor(w, round_blocks(w.data, scheme))
+            matrix = w.data.reshape(w.shape[0], -1)
+            made[w] = block_tensor(w, search_block_scales(matrix, scheme))
         node.inputs[1] = made[w]
         count += 1
     return count

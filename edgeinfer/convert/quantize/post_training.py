@@ -76,7 +76,8 @@ class QuantizationOptions:
     percentile : of the method of that name.
     equalize : bring channels to like ranges across layers.
     rounding : "nearest", or "adaptive": weights go up or down so that layers answer like the float
-        model's (`round_weights`); needs numba, and takes as long as everything else.
+        model's (`round_weights`), which takes as long as everything else. None is "nearest" for
+        int8, where "adaptive" needs numba, and "adaptive" for weights of four bits.
     prune : the share of output channels that layers lose where they can (`prune_channels`): above 0
         and below 1. None for none.
     correct_bias : take out what rounding of weights adds to a layer's mean.
@@ -103,7 +104,7 @@ class QuantizationOptions:
     percentile: float = PERCENTILE
     equalize: bool = True
     correct_bias: bool = True
-    rounding: Rounding = "nearest"
+    rounding: Rounding | None = None
     prune: float | None = None
     weights: WeightScheme = "int8"
     io: IO = "float32"
@@ -123,7 +124,7 @@ class QuantizationOptions:
             raise InputError(f"method is {self.method!r}; it must be one of {get_args(Method)}")
         if not 50 < self.percentile <= 100:
             raise InputError(f"percentile is {self.percentile}; it must be above 50, at most 100")
-        if self.rounding not in get_args(Rounding):
+        if self.rounding is not None and self.rounding not in get_args(Rounding):
             raise InputError(
                 f"rounding is {self.rounding!r}; it must be one of {get_args(Rounding)}"
             )
@@ -131,8 +132,6 @@ class QuantizationOptions:
             refuse_share(self.prune)
         if self.weights not in WEIGHT_SCHEMES:
             raise InputError(f"weights is {self.weights!r}; it must be one of {WEIGHT_SCHEMES}")
-        if self.weights != "int8" and self.rounding == "adaptive":
-            raise InputError(f"rounding is adaptive: only for int8 weights, not for {self.weights}")
         if self.io not in get_args(IO):
             raise InputError(f"io is {self.io!r}; it must be one of {get_args(IO)}")
         if self.max_drop is not None and not 0 <= self.max_drop < float("inf"):
@@ -141,6 +140,11 @@ class QuantizationOptions:
             raise InputError("a metric is for max_drop, which is not given")
         if not 0 <= self.max_raised <= 1:
             raise InputError(f"max_raised is {self.max_raised}; it must be from 0 to 1")
+
+    @property
+    def rounds_adaptively(self) -> bool:
+        """Whether weights are rounded by what layers read."""
+        return self.rounding == "adaptive" or (self.rounding is None and self.weights != "int8")
 
 
 @dataclass(frozen=True, eq=False)
@@ -308,7 +312,7 @@ class _Search:
         if best.is_corrected:
             rest = [self._corrected_again(variant, best), self._candidate(variant, best.ranges)]
             best = self._least([best, *rest])
-        if self.options.rounding == "adaptive":
+        if self.options.rounds_adaptively:
             best = self._rounded(variant, best)
         finish_quantized(best.result.graph)
         return Quantized(

@@ -14,6 +14,10 @@ from the nearest integers: one weight at a time to its best integer beside w / s
 Every step lowers the error, so the result is never worse on these samples than where it began, and
 nothing is random but the choice of positions, which the seed decides.
 
+Weights of four bits (`choose_blocks`) go another way to the same end, since what they may become
+depends on their block's scale: the real weights that minimise this are rounded with error feedback
+(`feed_back_errors`).
+
 Layers are taken in blocks, in order, one layer each where the model is small enough; behind each
 block the quantised model is run anew, so that the next one sees what it really will be fed. A layer
 that reads what an earlier one of its block makes is given x for x^: else both would make up for one
@@ -27,15 +31,18 @@ of float32, whose order of sums is the machine's.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from edgeinfer.convert.graph import Graph, Node, Tensor
 from edgeinfer.convert.passes.edit import copied
+from edgeinfer.convert.quantize.block_weights import BlockWeights, Scheme, joined
+from edgeinfer.convert.quantize.choose_blocks import ChosenBlocks
 from edgeinfer.convert.quantize.correct_bias import add_to_bias, layers_to_correct
 from edgeinfer.convert.quantize.descend import compiled_descend
+from edgeinfer.convert.quantize.feed_back_errors import feed_back_errors
 from edgeinfer.convert.quantize.float_model import FloatModel
 from edgeinfer.convert.quantize.layer_patches import (
     grouped,
@@ -51,6 +58,7 @@ from edgeinfer.convert.quantize.prepare_graph import layer_name
 from edgeinfer.convert.quantize.quantize_graph import QuantizedGraph
 from edgeinfer.convert.quantize.quantize_weights import LIMIT, ChosenWeights
 from edgeinfer.convert.quantize.run_graph import GraphRunner, Sample
+from edgeinfer.convert.quantize.search_block_scales import search_block_scales
 
 Floats = npt.NDArray[np.float32]
 Reals = npt.NDArray[np.float64]
@@ -91,11 +99,16 @@ def round_weights(
     Raises
     ------
     MissingExtraError
-        numba is not installed.
+        numba is not installed, and all weights are int8. Beside layers of four bits, those that are
+        int8 keep their integers.
     """
-    compiled_descend()
     graph = copied(teacher.graph)
     weights = dict(result.weights)
+    if not any(isinstance(chosen, ChosenBlocks) for chosen in weights.values()):
+        compiled_descend()
+        rounded = _rounded
+    else:
+        rounded = _with_blocks
     layers = [node for node in layers_to_correct(graph) if layer_name(node) in weights]
     blocks = _blocks(layers, len(samples))
     readable = _Readable(graph)
@@ -105,7 +118,7 @@ def round_weights(
         moments = _collect(teacher, result, readable.of(block), samples, seed)
         for node in block:
             name = layer_name(node)
-            weights[name], shift = _rounded(node, weights[name], moments[name])
+            weights[name], shift = rounded(node, weights[name], moments[name])
             add_to_bias(node, shift)
         result = quantize(graph, weights)
     return result
@@ -145,6 +158,20 @@ class _Moments:
         if self.h is not None and self.g is not None:
             self.h += x_hat.transpose(0, 2, 1) @ x_hat
             self.g += y.transpose(0, 2, 1) @ x_hat
+
+    def covariances(self) -> tuple[Floats, Reals] | None:
+        """Of x^ with itself, and of y with x^; None where there is too little data."""
+        if self.h is None or self.g is None:
+            return None
+        mean_x, mean_y = self.x / self.count, self.y / self.count
+        h = self.h / np.float32(self.count)
+        h -= (mean_x[:, :, None] * mean_x[:, None, :]).astype(np.float32)
+        return h, self.g / self.count - mean_y[:, :, None] * mean_x[:, None, :]
+
+    def shift(self, weights: Reals) -> Reals:
+        """What a bias must add for weights [groups, outputs, K] to have the mean of y."""
+        made = np.einsum("gok,gk->go", weights, self.x / self.count)
+        return np.asarray(self.y / self.count - made).reshape(-1)
 
 
 def _collect(
@@ -225,14 +252,52 @@ def _rounded(node: Node, weights: ChosenWeights, moments: _Moments) -> tuple[Cho
     """New integers, and what the bias has to make up for."""
     q = grouped(node, weights.values).copy()
     s = weights.scales.astype(np.float64).reshape(q.shape[:2])
-    mean_x, mean_y = moments.x / moments.count, moments.y / moments.count
-    if moments.h is not None and moments.g is not None:
-        h = moments.h / np.float32(moments.count)
-        h -= (mean_x[:, :, None] * mean_x[:, None, :]).astype(np.float32)
-        g = moments.g / moments.count - mean_y[:, :, None] * mean_x[:, None, :]
-        _descend(node, q, s, h, g, moments.count)
-    shift = mean_y - np.einsum("gok,gk->go", q * s[:, :, None], mean_x)
-    return ChosenWeights(ungrouped(node, q), weights.scales), shift.reshape(-1)
+    covariances = moments.covariances()
+    if covariances is not None:
+        _descend(node, q, s, *covariances, moments.count)
+    shift = moments.shift(q * s[:, :, None])
+    return ChosenWeights(ungrouped(node, q), weights.scales), shift
+
+
+def _with_blocks(
+    node: Node, weights: ChosenWeights, moments: _Moments
+) -> tuple[ChosenWeights, Reals]:
+    """New blocks, where a layer has some, and what the bias has to make up for."""
+    if not isinstance(weights, ChosenBlocks):
+        s = weights.scales.astype(np.float64).reshape(*moments.y.shape, 1)
+        return weights, moments.shift(grouped(node, weights.values) * s)
+    w = node.input(1)
+    assert w.data is not None
+    matrix = np.asarray(w.data, np.float32).reshape(w.shape[0], -1)
+    covariances = moments.covariances()
+    if covariances is None:
+        blocks = search_block_scales(matrix, weights.blocks.scheme)
+    else:
+        blocks = _fed_back(node, weights.blocks.scheme, *covariances, moments.count)
+    values = blocks.values().astype(np.float64).reshape(*moments.y.shape, -1)
+    return replace(weights, blocks=blocks), moments.shift(values)
+
+
+def _fed_back(node: Node, scheme: Scheme, h: Floats, g: Reals, count: int) -> BlockWeights:
+    """Blocks of the weights that covariances ask for, rounded by the same covariances."""
+    w = node.input(1)
+    assert w.data is not None
+    exact = grouped(node, w.data).astype(np.float64)
+    damping = _damping(h, count)
+    parts = []
+    for weights, x_x, y_x, added in zip(exact, h.astype(np.float64), g, damping, strict=True):
+        x_x[np.diag_indices(len(x_x))] += added
+        wanted = weights
+        if added > 0:
+            wanted = weights + np.linalg.solve(x_x, (y_x + added * weights - weights @ x_x).T).T
+        parts.append(feed_back_errors(wanted.astype(np.float32), scheme, x_x))
+    return joined(parts)
+
+
+def _damping(h: Floats, count: int) -> Reals:
+    """What is added to the diagonal of each group's covariance."""
+    share = DAMPING + DAMPING_PER_INPUT * h.shape[1] / count
+    return np.asarray(share * np.einsum("gkk->gk", h).mean(axis=1, dtype=np.float64))
 
 
 def _descend(
@@ -243,8 +308,7 @@ def _descend(
     assert w.data is not None
     exact = grouped(node, w.data).astype(np.float64)
     diagonal = np.einsum("gkk->gk", h)
-    share = DAMPING + DAMPING_PER_INPUT * h.shape[1] / count
-    damping = share * diagonal.mean(axis=1, dtype=np.float64)
+    damping = _damping(h, count)
     diagonal += damping[:, None].astype(np.float32)
     steps = exact / s[:, :, None]
     low = np.clip(np.floor(steps), -LIMIT, LIMIT).astype(np.int8)
