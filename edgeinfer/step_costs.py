@@ -66,6 +66,8 @@ def kernels_of(node: FileNode, names: list[str]) -> list[str]:
     weights = node.inputs[1] if len(node.inputs) > 1 else None
     if weights is not None and weights.scheme and node.operator in _TAKE_FOUR_BITS:
         return ["packed_gemm_s8_f4"]
+    if node.operator == "fully_connected_dynamic":
+        return ["packed_gemm_s8_s8c"]
     if node.operator in _SHARED_KERNELS:
         return [name.format(x=x, y=y) for name in _SHARED_KERNELS[node.operator]]
     if node.operator in names:  # the operators on float32

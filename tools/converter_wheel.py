@@ -42,7 +42,6 @@ py-modules = [{modules}]
 
 [tool.setuptools.package-data]
 "edgeinfer.convert.page" = ["page.css", "page.js"]
-"edgeinfer.convert.plan" = ["device_profiles/*.json"]
 """
 
 
@@ -79,7 +78,7 @@ def make_converter_tree(tree: Path) -> None:
             (tree / path).unlink()
         elif len(path.parts) == 2:
             modules.add(".".join(path.with_suffix("").parts))
-        elif path.suffix == ".py":
+        else:
             packages.add(".".join(path.parent.parts))
     (tree / "setup.py").unlink()
     (tree / "pyproject.toml").write_text(
@@ -94,7 +93,7 @@ def make_converter_tree(tree: Path) -> None:
 
 def _package_files(tree: Path) -> Iterator[Path]:
     for path in sorted((tree / "edgeinfer").rglob("*")):
-        if path.suffix in {".py", ".css", ".js", ".json"}:
+        if path.suffix in {".py", ".css", ".js"}:
             yield path.relative_to(tree)
 
 

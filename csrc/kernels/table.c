@@ -21,6 +21,7 @@ static void fill_scalar(ei_kernels *kernels) {
     kernels->fully_connected_s16_s8c = ei_fully_connected_s16_s8c_scalar;
     kernels->batch_matmul_s8_s8 = ei_batch_matmul_s8_s8_scalar;
     kernels->packed_gemm_s8_f4 = ei_packed_gemm_s8_f4_scalar;
+    kernels->packed_gemm_s8_s8c = ei_packed_gemm_s8_s8c_scalar;
     kernels->batch_matmul_s16_s16 = ei_batch_matmul_s16_s16_scalar;
     kernels->conv2d_f32_f32 = ei_conv2d_f32_f32_scalar;
     kernels->conv2d_f32_f16 = ei_conv2d_f32_f16_scalar;
@@ -96,6 +97,7 @@ static void fill_avx2(ei_kernels *kernels) {
     kernels->fully_connected_s8_s8c = ei_fully_connected_s8_s8c_avx2;
     kernels->batch_matmul_s8_s8 = ei_batch_matmul_s8_s8_avx2;
     kernels->packed_gemm_s8_f4 = ei_packed_gemm_s8_f4_avx2;
+    kernels->packed_gemm_s8_s8c = ei_packed_gemm_s8_s8c_avx2;
     kernels->conv2d_f32_f32 = ei_conv2d_f32_f32_avx2;
     kernels->conv2d_f32_f16 = ei_conv2d_f32_f16_avx2;
     kernels->depthwise_conv2d_f32_f32 = ei_depthwise_conv2d_f32_f32_avx2;
@@ -228,6 +230,7 @@ static void fill_neon(ei_kernels *kernels) {
     kernels->fully_connected_f32_f16 = ei_fully_connected_f32_f16_neon;
     kernels->batch_matmul_f32_f32 = ei_batch_matmul_f32_f32_neon;
     kernels->packed_gemm_s8_f4 = ei_packed_gemm_s8_f4_neon;
+    kernels->packed_gemm_s8_s8c = ei_packed_gemm_s8_s8c_neon;
 #endif
     if (sizeof(void *) == 8) {
         kernels->lut8_b1 = ei_lut8_b1_neon;
@@ -261,6 +264,7 @@ static void fill_dotprod(ei_kernels *kernels) {
     kernels->fully_connected_s8_s8c = ei_fully_connected_s8_s8c_dotprod;
     kernels->batch_matmul_s8_s8 = ei_batch_matmul_s8_s8_dotprod;
     kernels->packed_gemm_s8_f4 = ei_packed_gemm_s8_f4_dotprod;
+    kernels->packed_gemm_s8_s8c = ei_packed_gemm_s8_s8c_dotprod;
 }
 
 static int has_dotprod(void) {

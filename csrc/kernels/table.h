@@ -40,6 +40,7 @@
 #include "kernels/move/move.h"
 #include "kernels/mul/mul.h"
 #include "kernels/packed_gemm_s8_f4/packed_gemm_s8_f4.h"
+#include "kernels/packed_gemm_s8_s8c/packed_gemm_s8_s8c.h"
 #include "kernels/pool2d/pool2d.h"
 #include "kernels/pool2d_f32/pool2d_f32.h"
 #include "kernels/reduce_f32/reduce_f32.h"

@@ -21,12 +21,10 @@ static ei_status check(const ei_node *node) {
         EI_TRY(ei_check_dim(y, "y", axis, x->dims[axis]));
     }
     EI_TRY(ei_check_constant(weights, "weights"));
-    if (ei_weights_scheme(weights) == 0) {
-        return ei_fail(EI_ERROR_OPERATOR, "weights: are not of four bits in blocks");
-    }
     const ei_packed_shape packed = {
         .groups = 1, .channels = y->dims[last], .segments = 1, .length = x->dims[last]};
-    EI_TRY(ei_check_packed_f4(node, &packed));
+    EI_TRY(ei_weights_scheme(weights) == EI_S8C ? ei_check_packed_s8c_f32(node, &packed)
+                                                : ei_check_packed_f4(node, &packed));
     return ei_check_bounds(p->clamp_min, p->clamp_max);
 }
 
@@ -51,12 +49,16 @@ static ei_status run(const ei_bound_node *node, const ei_run_context *context, u
         .multiplier = range.multiplier,
         .scheme = ei_weights_scheme(ei_input_view(node, WEIGHTS)->tensor),
         .bounds = {p->clamp_min, p->clamp_max}};
-    ei_fully_connected_f32_f4(&args, context->kernels->packed_gemm_s8_f4, begin, end);
+    const ei_kernels *kernels = context->kernels;
+    ei_fully_connected_f32_f4(
+        &args, args.scheme == EI_S8C ? kernels->packed_gemm_s8_s8c : kernels->packed_gemm_s8_f4,
+        begin, end);
     return EI_OK;
 }
 
 static ei_work work(const ei_bound_node *node) {
-    return ei_packed_work(node, EI_WORK_OF_A_FOUR_BIT_BYTE, 1);
+    const int int8 = ei_weights_scheme(ei_input_view(node, WEIGHTS)->tensor) == EI_S8C;
+    return ei_packed_work(node, int8 ? 1 : EI_WORK_OF_A_FOUR_BIT_BYTE, 1);
 }
 
 const ei_op ei_op_fully_connected_dynamic = {.name = "fully_connected_dynamic",

@@ -159,6 +159,24 @@ ei_status ei_check_packed_f4(const ei_node *node, const ei_packed_shape *shape) 
                                  "multiplier");
 }
 
+ei_status ei_check_packed_s8c_f32(const ei_node *node, const ei_packed_shape *shape) {
+    const int64_t channels = divide_up(shape->channels, TILE_CHANNELS) * TILE_CHANNELS;
+    const int64_t k = divide_up(shape->length, TILE_K) * TILE_K;
+    EI_TRY(
+        ei_check_constant_elements(ei_node_input(node, 2), "bias", EI_FLOAT32, (uint64_t)channels));
+    const ei_tensor_record *multiplier = ei_node_input(node, 3);
+    EI_TRY(ei_check_constant_elements(multiplier, "multiplier", EI_FLOAT32, (uint64_t)channels));
+    if (k > EI_S8C_MOST_K) { // so that sums are exact, and a row fits the buffer
+        return ei_fail(EI_ERROR_OPERATOR,
+                       "weights: %" PRId64 " per output channel, must be at most %d", k,
+                       EI_S8C_MOST_K);
+    }
+    EI_TRY(ei_check_constant_elements(ei_node_input(node, 1), "weights", EI_INT8,
+                                      (uint64_t)(channels * k)));
+    return ei_check_finite_array(ei_node_constant(node, multiplier), (size_t)channels,
+                                 "multiplier");
+}
+
 ei_status ei_check_float_zero_row(const ei_node *node, uint32_t input, uint64_t elements) {
     const ei_tensor_record *zero = ei_node_input(node, input);
     if (zero == NULL) {

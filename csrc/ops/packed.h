@@ -34,6 +34,9 @@ static inline ei_f4_scheme ei_weights_scheme(const ei_tensor_record *weights) {
 /// finite. Channels and values that do not exist may have any code.
 ei_status ei_check_packed_f4(const ei_node *node, const ei_packed_shape *shape);
 
+/// Weights int8 of one segment, bias and multiplier float32.
+ei_status ei_check_packed_s8c_f32(const ei_node *node, const ei_packed_shape *shape);
+
 /// Operand `input` of a convolution of float32, or NULL for absent: `elements` or more, all +0.
 ei_status ei_check_float_zero_row(const ei_node *node, uint32_t input, uint64_t elements);
 

@@ -23,7 +23,6 @@ from edgeinfer.cli.accuracy import (
     write_reports,
 )
 from edgeinfer.cli.arguments import (
-    add_device_profile_argument,
     add_input_layout_argument,
     add_shape_argument,
     byte_count,
@@ -74,7 +73,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="plan for inputs that are fed row by row, so that they need not be in memory whole",
     )
-    add_device_profile_argument(parser)
     add_shape_argument(parser)
     parser.add_argument(
         "--sequence-lengths",
@@ -95,9 +93,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights",
         choices=["int8", "mxfp4", "nvfp4"],
-        help="how weights are stored: mxfp4 or nvfp4 in four bits, those of convolutions and fully "
-        "connected layers with --calibrate, of fully connected layers on float32 without "
-        "(default: int8 with --calibrate, else as in the model)",
+        help="how weights are stored, mxfp4 and nvfp4 in four bits: of convolutions and fully "
+        "connected layers with --calibrate; without, of fully connected layers on float32, and "
+        "embedding tables in int8 (default: int8 with --calibrate, else as in the model)",
     )
     parser.add_argument(
         "--strict",
@@ -129,7 +127,6 @@ def run(args: argparse.Namespace) -> int:
             weights=args.weights,
             optimize=args.optimize,
             feed_inputs=args.feed_inputs,
-            device_profile=args.device_profile,
             strict=args.strict,
             progress=progress.show,
             **quantization_options(args),
@@ -193,7 +190,6 @@ def _require_outputs(args: argparse.Namespace, source: Path, output: Path) -> No
     read = [source, *map(Path, args.custom_ops)]
     read += [Path(args.calibrate)] if args.calibrate else []
     read += [Path(args.metric.rpartition(":")[0])] if args.metric else []
-    read += [Path(args.device_profile)] if args.device_profile else []
     refuse_same_outputs([output, *reports])
     for path in (output, *reports):
         refuse_overwriting(path, *read)

@@ -98,6 +98,7 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from edgeinfer.convert.quantize.block_weights import BlockWeights
+    from edgeinfer.convert.quantize.channel_weights import ChannelWeights
 
 DTYPES = ("int8", "uint8", "int16", "int32", "int64", "float32", "bool")
 """Element types that a tensor may have."""
@@ -147,7 +148,8 @@ class Tensor:
     dtype: str
     quantization: Quantization | None = None
     data: npt.NDArray[Any] | None = None
-    blocks: BlockWeights | None = None  # of weights: four bits whose values are `data`
+    # Of weights: how they are stored, four bits or int8 whose values are `data`.
+    blocks: BlockWeights | ChannelWeights | None = None
 
     @property
     def is_constant(self) -> bool:

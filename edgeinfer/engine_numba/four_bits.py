@@ -1,4 +1,4 @@
-"""Products of int8 and weights of four bits in blocks, MXFP4 or NVFP4.
+"""Products of int8 and weights of four bits in blocks, MXFP4 or NVFP4; of float32 also int8 ones.
 
 Source: "Weights of four bits" in docs/internals/numerics.md. A block's products are summed as
 integers, blocks are added in float32 in ascending order of K, one fused multiply-add each.
@@ -33,6 +33,7 @@ from edgeinfer.engine_numba.windows import (
 )
 
 _LEAST = np.float32(2.0**-119)
+_MOST_INT8 = 40960
 
 
 _TWICE = np.array([0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12], np.int8)
@@ -49,6 +50,10 @@ class _Blocks:
     def __init__(self, node: Node, groups: int, k: int) -> None:
         n = node.y.shape[-1]
         tiles = groups * -(-(n // groups) // 16)
+        weights = node.present(1, "weights")
+        if node.operator == "fully_connected_dynamic" and not weights.scheme:
+            self._read_int8(node, n, k, tiles)
+            return
         scheme = node.present(1, "weights", "uint8").scheme
         node.require(scheme != "", "weights: are not of four bits in blocks")
         pieces = 4 if scheme == "mxfp4" else 2  # of 8 values, in a block
@@ -80,6 +85,19 @@ class _Blocks:
         self.weights = used(_TWICE[channels])
         self.scales = used(values.reshape(tiles * 16, blocks))
         self.bias, self.multiplier = used(bias), used(multiplier)
+
+    def _read_int8(self, node: Node, n: int, k: int, tiles: int) -> None:
+        """One block without a scale, K rounded up to 4."""
+        self.block = -(-k // 4) * 4
+        node.require(self.block <= _MOST_INT8, f"weights: more than {_MOST_INT8} per channel")
+        bias = node.constant(2, "bias", "float32", tiles * 16)
+        multiplier = node.constant(3, "multiplier", "float32", tiles * 16)
+        node.finite(multiplier, "multiplier")
+        packed = node.constant(1, "weights", "int8", tiles * 16 * self.block)
+        by_channel = packed.reshape(tiles, -1, 16, 4).swapaxes(1, 2).reshape(tiles * 16, -1)
+        self.weights = np.ascontiguousarray(by_channel[:n]).reshape(-1)
+        self.scales = np.ones(n, np.float32)
+        self.bias, self.multiplier = bias.reshape(-1)[:n], multiplier.reshape(-1)[:n]
 
 
 @inline

@@ -186,8 +186,6 @@ def test_the_command_line_says_which_weights_a_file_has(
 
 def test_what_cannot_have_such_weights_is_refused() -> None:
     source = two_layers(np.random.default_rng(0))
-    with pytest.raises(InputError, match="'int8': needs calibration data"):
-        convert(source, weights="int8")
     with pytest.raises(InputError, match="must be one of"):
         convert(source, weights="int3")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="has no fully connected layer on float32"):

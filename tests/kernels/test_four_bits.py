@@ -1,5 +1,6 @@
 """Products with weights of four bits give the oracle's bits on every tier, through whole files:
-over whole tensors and streamed through the smallest rings, MXFP4 and NVFP4."""
+over whole tensors and streamed through the smallest rings, MXFP4 and NVFP4. So do those of float32
+vectors that are rounded to int8 when they come, with weights of four bits or int8."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from edgeinfer.convert.lower import pack, pack_fp4
 from edgeinfer.convert.program import Operation, Value
 from edgeinfer.convert.quantize.block_weights import BlockWeights
+from edgeinfer.convert.quantize.channel_weights import MOST_K
 from tests.kernels.conv_cases import CHANNELS, GROUPS, Window, draw_window
 from tests.kernels.draw import Draw, seeds
 from tests.kernels.run_operation import (
@@ -26,6 +28,7 @@ from tests.oracle import four_bits
 from tests.oracle.float_products import bounded
 
 SCHEMES = ("mxfp4", "nvfp4")
+DYNAMIC = (*SCHEMES, "int8")
 some = settings(max_examples=25)
 
 SPECIAL = [np.inf, -np.inf, np.nan, 0.0, -0.0, 1e-45, 1e-36, 3e38, -3e38]
@@ -175,16 +178,22 @@ def check_dynamic(draw: Draw, scheme: str, outer: list[int], k: int, n: int) -> 
     if draw.flag(0.3):  # vectors of zeros, of what is tiny, and with what is no number
         x = np.where(draw.rng.random((*outer, 1)) < 0.3, np.float32(draw.choice(SPECIAL)), x)
         x = np.where(draw.rng.random(x.shape) < 0.02, np.float32(draw.choice(SPECIAL)), x)
-    blocks, bias = draw_blocks(draw, scheme, n, k), draw_bias(draw, n, 1)
-    multiplier = draw.rng.uniform(-1, 1, n).astype(np.float32)
+    bias, multiplier = draw_bias(draw, n, 1), draw.rng.uniform(-1, 1, n).astype(np.float32)
+    if scheme == "int8":
+        codes = draw_int8(draw, (n, k))
+        weights = constant("weights", pack.pack_fully_connected(codes))
+        found = four_bits.dynamic_int8(x, codes, multiplier, bias)
+    else:
+        blocks = draw_blocks(draw, scheme, n, k)
+        weights, found = packed(blocks), four_bits.dynamic(x, blocks, multiplier, bias)
     low = draw.choice([-np.inf, -np.inf, 0.0, -0.5])
     high = draw.choice([np.inf, np.inf, 0.5, max(low, 0.0)])
-    expected = bounded(four_bits.dynamic(x, blocks, multiplier, bias), low, high)
+    expected = bounded(found, low, high)
     operation = Operation(
         "fully_connected_dynamic",
         [
             Value("x", x.shape, "float32"),
-            packed(blocks),
+            weights,
             constant("bias", pack.pack_channels(bias)),
             constant("multiplier", pack.pack_channels(multiplier)),
         ],
@@ -203,7 +212,7 @@ def test_fully_connected(scheme: str, seed: int) -> None:
     check_fully_connected(draw, scheme, outer, draw.integer(1, 300), draw.integer(1, 40))
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("scheme", DYNAMIC)
 @some
 @given(seed=seeds)
 def test_fully_connected_dynamic(scheme: str, seed: int) -> None:
@@ -212,7 +221,7 @@ def test_fully_connected_dynamic(scheme: str, seed: int) -> None:
     check_dynamic(draw, scheme, outer, draw.integer(1, 300), draw.integer(1, 40))
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("scheme", DYNAMIC)
 @pytest.mark.parametrize(
     ("outer", "k", "n"),
     [
@@ -223,7 +232,10 @@ def test_fully_connected_dynamic(scheme: str, seed: int) -> None:
     ],
 )
 def test_shapes_beyond_the_buffers(scheme: str, outer: list[int], k: int, n: int) -> None:
-    check_fully_connected(Draw(1), scheme, outer, k, n)
+    if scheme != "int8":
+        check_fully_connected(Draw(1), scheme, outer, k, n)
+    elif k > MOST_K:
+        k = MOST_K
     check_dynamic(Draw(2), scheme, outer, k, n)
 
 

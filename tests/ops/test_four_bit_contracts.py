@@ -81,7 +81,20 @@ def dynamic() -> Operation:
     )
 
 
-GOOD = [conv2d, fully_connected, dynamic]
+def dynamic_int8() -> Operation:
+    """[4,30] -> [4,10] with int8 weights."""
+    codes = np.random.default_rng(2).integers(-128, 128, (10, 30)).astype(np.int8)
+    _, bias, multiplier = constants(10, 30, "mxfp4")
+    packed = constant("weights", pack.pack_fully_connected(codes))
+    return Operation(
+        "fully_connected_dynamic",
+        [Value("x", (4, 30), "float32"), packed, bias, multiplier],
+        [Value("y", (4, 10), "float32")],
+        {"clamp_min": -np.inf, "clamp_max": np.inf},
+    )
+
+
+GOOD = [conv2d, fully_connected, dynamic, dynamic_int8]
 GROUP_MX, GROUP_NV = 64 + 4 * 256, 64 + 4 * 128
 
 
@@ -122,7 +135,15 @@ REFUSED: list[tuple[Callable[[], Operation], Change, str]] = [
     (dynamic, activation(-1, (2, 2, 10), "float32"), "y: .* rank must be 2"),
     (dynamic, activation(-1, (4, 17), "float32"), "bias: has 16 .* at least 32"),
     (dynamic, activation(X, (4, 161), "float32"), "weights: has 1408 .* at least 1664"),
-    (dynamic, scheme(""), "weights: are not of four bits"),
+    (dynamic, scheme(""), "weights: dtype is uint8, must be int8"),
+    (dynamic_int8, activation(X, (4, 33), "float32"), "weights: has 512 .* at least 576"),
+    (dynamic_int8, activation(X, (4, 40961), "float32"), "weights: 40964 per .* at most 40960"),
+    (dynamic_int8, activation(-1, (4, 17), "float32"), "bias: has 16 .* at least 32"),
+    (dynamic_int8, data(BIAS, lambda b: b.astype(np.int32)), "bias: dtype is int32"),
+    (dynamic_int8, data(MULTIPLIER, lambda b: b[:15]), "multiplier: has 15 .* at least 16"),
+    (dynamic_int8, poke(MULTIPLIER, 0, np.nan), "multiplier: entry 0 is -?nan"),
+    (dynamic_int8, data(WEIGHTS, lambda w: w.view(np.uint8)), "weights: dtype is uint8"),
+    (dynamic_int8, without(WEIGHTS), "weights: is absent"),
     (dynamic, without(WEIGHTS), "weights: is absent"),
     (dynamic, without(BIAS), "bias: is absent"),
     (dynamic, without(MULTIPLIER), "multiplier: is absent"),

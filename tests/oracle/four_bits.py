@@ -45,6 +45,16 @@ def sums(x: np.ndarray, w: Blocks, start: np.ndarray) -> np.ndarray:
     return total
 
 
+def dynamic_int8(
+    x: np.ndarray, codes: np.ndarray, multiplier: np.ndarray, bias: np.ndarray
+) -> np.ndarray:
+    """What fully_connected_dynamic stores for int8 weights [N, K], before its bounds."""
+    q, scale = quantized_vectors(x)
+    total = (q.astype(np.int64) @ codes.T.astype(np.int64)).astype(np.float32)
+    with np.errstate(all="ignore"):
+        return fma(total, scale * multiplier.astype(np.float32), bias.astype(np.float32))
+
+
 def quantized_vectors(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """int8 values [..., K] of float32 vectors, and their scales [..., 1]."""
     with np.errstate(all="ignore"):

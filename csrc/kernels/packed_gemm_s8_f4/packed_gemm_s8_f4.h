@@ -25,14 +25,16 @@
 
 #include "kernels/packed_tile.h"
 
-typedef enum ei_f4_scheme { EI_MXF4 = 1, EI_NVF4 = 2 } ei_f4_scheme;
+/// EI_S8C is that of kernels/packed_gemm_s8_s8c: int8, blocks of four values without scales.
+typedef enum ei_f4_scheme { EI_S8C = 0, EI_MXF4 = 1, EI_NVF4 = 2 } ei_f4_scheme;
 
 enum {
     EI_F4_PIECE_BYTES = 64, // 16 channels, 8 values of K
     EI_F4_PIECE_K = 8,
-    EI_F4_GROUP = 4,         // blocks
-    EI_F4_SCALES_BYTES = 64, // of a group
-    EI_F4_MOST_BLOCKS = 2560 // of all rows of a product together
+    EI_F4_GROUP = 4,          // blocks
+    EI_F4_SCALES_BYTES = 64,  // of a group
+    EI_F4_MOST_BLOCKS = 2560, // of all rows of a product together
+    EI_S8C_MOST_K = 16 * EI_F4_MOST_BLOCKS
 };
 
 static inline size_t ei_f4_block_pieces(ei_f4_scheme scheme) {
@@ -41,11 +43,14 @@ static inline size_t ei_f4_block_pieces(ei_f4_scheme scheme) {
 
 /// Values of K in a block.
 static inline size_t ei_f4_block(ei_f4_scheme scheme) {
-    return ei_f4_block_pieces(scheme) * EI_F4_PIECE_K;
+    return scheme == EI_S8C ? EI_TILE_K : ei_f4_block_pieces(scheme) * EI_F4_PIECE_K;
 }
 
 /// Bytes of a tile's first blocks, with the scales of the last group they are in.
 static inline size_t ei_f4_bytes(size_t blocks, ei_f4_scheme scheme) {
+    if (scheme == EI_S8C) {
+        return blocks * EI_TILE_BYTES;
+    }
     return blocks * ei_f4_block_pieces(scheme) * EI_F4_PIECE_BYTES +
            (blocks + EI_F4_GROUP - 1) / EI_F4_GROUP * EI_F4_SCALES_BYTES;
 }

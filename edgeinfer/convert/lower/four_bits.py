@@ -1,4 +1,4 @@
-"""Products with weights of four bits in blocks: bias and multipliers of their sums.
+"""Products with weights of four bits in blocks, or of int8 that meet float32: bias and multipliers.
 
 With the factors f of channels that `kernel_factors` gives, weights are f times what kernels sum, so
 int8 activations need
@@ -7,7 +7,7 @@ int8 activations need
     multiplier  (s_x f) / s_y
 
 both formed in float64 and rounded to float32 once. Activations in float32 need the bias as it is
-and f as multiplier; what scales a vector is found when it runs.
+and f as multiplier; what scales a vector is found when it runs. Of int8 weights, f is their scale.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from edgeinfer.convert.lower.lowering import (
     scale_of,
     zero_point_of,
 )
-from edgeinfer.convert.lower.pack import pack_channels
+from edgeinfer.convert.lower.pack import pack_channels, pack_fully_connected
 from edgeinfer.convert.lower.pack_fp4 import (
     doubled_values,
     kernel_factors,
@@ -36,6 +36,7 @@ from edgeinfer.convert.lower.pack_fp4 import (
 )
 from edgeinfer.convert.program import Value
 from edgeinfer.convert.quantize.block_weights import BLOCK, BlockWeights
+from edgeinfer.convert.quantize.channel_weights import ChannelWeights
 
 Reals = npt.NDArray[np.float64]
 
@@ -57,16 +58,20 @@ def integer_operands(node: Node, lowering: Lowering, groups: int) -> list[Value 
 
 def lower_dynamic(node: Node, lowering: Lowering) -> None:
     """One fully_connected_dynamic on float32."""
-    x, blocks = node.input(0), _blocks(node)
+    x, weights = node.input(0), node.input(1).blocks
+    assert weights is not None
     if x.dtype != "float32" or node.output.dtype != "float32":
         raise Refused(f"input {x.name!r} is {x.dtype} with weights in blocks, must be float32")
-    if x.shape[-1:] != (blocks.k,):
-        raise Refused(f"weights of {blocks.k} inputs do not fit the input {list(x.shape)}")
-    factors = kernel_factors(blocks).astype(np.float64)
+    if x.shape[-1:] != (weights.k,):
+        raise Refused(f"weights of {weights.k} inputs do not fit the input {list(x.shape)}")
+    if isinstance(weights, ChannelWeights):
+        factors = weights.scales.astype(np.float64)
+    else:
+        factors = kernel_factors(weights).astype(np.float64)
     lowering.emit(
         node,
         "fully_connected_dynamic",
-        [lowering.value(x), *_operands(node, lowering, 1, _bias(node, blocks), factors)],
+        [lowering.value(x), *_operands(node, lowering, 1, _bias(node, weights), factors)],
         lowering.value(node.output),
         float_bounds(node.activation),
     )
@@ -74,7 +79,7 @@ def lower_dynamic(node: Node, lowering: Lowering) -> None:
 
 def _blocks(node: Node) -> BlockWeights:
     blocks = node.input(1).blocks
-    assert blocks is not None
+    assert isinstance(blocks, BlockWeights)
     return blocks
 
 
@@ -83,7 +88,7 @@ def _row_sums(blocks: BlockWeights) -> Reals:
     return np.asarray((doubled_values(blocks) * scales).sum(axis=1))
 
 
-def _bias(node: Node, blocks: BlockWeights) -> Reals:
+def _bias(node: Node, blocks: BlockWeights | ChannelWeights) -> Reals:
     channels = blocks.codes.shape[0]
     tensor = node.inputs[2] if len(node.inputs) > 2 else None
     if tensor is None:
@@ -103,13 +108,18 @@ def _bias(node: Node, blocks: BlockWeights) -> Reals:
 def _operands(
     node: Node, lowering: Lowering, groups: int, start: Reals, multiplier: Reals
 ) -> list[Value | None]:
-    name, blocks = node.output.name, _blocks(node)
+    name, stored_as = node.output.name, node.input(1).blocks
 
     def by_channel(role: str, values: Reals) -> Value:
         stored: npt.NDArray[Any] = values.astype(np.float32)
         finite(stored, f"the {role}")
         return lowering.constant(f"{name}/{role}", pack_channels(stored, groups))
 
-    weights = lowering.constant(f"{name}/weights", pack_blocks(blocks, groups))
-    weights.scheme = blocks.scheme
+    if isinstance(stored_as, ChannelWeights):
+        packed: npt.NDArray[Any] = pack_fully_connected(stored_as.codes)
+        weights = lowering.constant(f"{name}/weights", packed)
+    else:
+        blocks = _blocks(node)
+        weights = lowering.constant(f"{name}/weights", pack_blocks(blocks, groups))
+        weights.scheme = blocks.scheme
     return [weights, by_channel("bias", start), by_channel("multiplier", multiplier)]

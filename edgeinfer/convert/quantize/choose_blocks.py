@@ -5,9 +5,10 @@ than int8 would be: blocks are padded along K, so a layer with few values of K m
 convolutions, with a handful of values per channel, stay int8.
 
 A model without calibration data keeps float32 activations; its fully connected layers round each
-vector to int8 at run time (`fully_connected_dynamic`). Convolutions stay float32 there. Scales of
-these blocks are searched (`search_block_scales`). With calibration data blocks begin as the
-formats' conversions make them, and `round_weights` makes them anew for what the layers read.
+vector to int8 at run time (`fully_connected_dynamic`), and have weights in blocks, or in int8 with
+a scale for each channel. Convolutions stay float32 there. Scales of these blocks are searched
+(`search_block_scales`). With calibration data blocks begin as the formats' conversions make them,
+and `round_weights` makes them anew for what the layers read.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from edgeinfer.convert.graph import Graph, Tensor
 from edgeinfer.convert.lower.pack import TILE_CHANNELS, TILE_K
 from edgeinfer.convert.lower.pack_fp4 import tile_bytes
 from edgeinfer.convert.quantize.block_weights import BlockWeights, Scheme
+from edgeinfer.convert.quantize.channel_weights import MOST_K, ChannelWeights, round_channels
 from edgeinfer.convert.quantize.mxfp4 import quantize_mxfp4
 from edgeinfer.convert.quantize.nvfp4 import quantize_nvfp4
 from edgeinfer.convert.quantize.quantize_weights import ChosenWeights, Floats, choose_weights
@@ -64,14 +66,14 @@ def saves_bytes(weights: npt.NDArray[np.float32], scheme: Scheme) -> bool:
     return tile_bytes(k, scheme) < -(-k // TILE_K) * TILE_K * TILE_CHANNELS
 
 
-def block_tensor(tensor: Tensor, blocks: BlockWeights) -> Tensor:
+def block_tensor(tensor: Tensor, blocks: BlockWeights | ChannelWeights) -> Tensor:
     """A constant with the values that blocks stand for, and the blocks."""
     data = blocks.values().reshape(tensor.shape)
     return Tensor(tensor.name, tensor.shape, "float32", None, data, blocks)
 
 
-def use_blocks(graph: Graph, scheme: Scheme) -> int:
-    """Give the fully connected layers of a float graph weights in blocks; returns how many."""
+def use_blocks(graph: Graph, scheme: WeightScheme) -> int:
+    """Give the fully connected layers of a float graph such weights; returns how many."""
     made: dict[Tensor, Tensor] = {}
     count = 0
     for node in graph.nodes:
@@ -80,11 +82,22 @@ def use_blocks(graph: Graph, scheme: Scheme) -> int:
         x, w = node.input(0), node.input(1)
         if x.is_constant or x.dtype != "float32" or w.data is None or w.dtype != "float32":
             continue
-        if not np.all(np.isfinite(w.data)) or not saves_bytes(w.data, scheme):
+        if not np.all(np.isfinite(w.data)) or not _is_worth_it(w.data, scheme):
             continue
         if w not in made:
-            matrix = w.data.reshape(w.shape[0], -1)
-            made[w] = block_tensor(w, search_block_scales(matrix, scheme))
+            made[w] = block_tensor(w, _rounded(w.data.reshape(w.shape[0], -1), scheme))
         node.inputs[1] = made[w]
         count += 1
     return count
+
+
+def _is_worth_it(weights: npt.NDArray[np.float32], scheme: WeightScheme) -> bool:
+    if scheme == "int8":
+        return bool(weights.shape[1] <= MOST_K)
+    return saves_bytes(weights, scheme)
+
+
+def _rounded(
+    weights: npt.NDArray[np.float32], scheme: WeightScheme
+) -> BlockWeights | ChannelWeights:
+    return round_channels(weights) if scheme == "int8" else search_block_scales(weights, scheme)
