@@ -95,10 +95,20 @@ class CounterTrack:
             raise SensorFault(
                 Fault.TOO_LATE, f"{now - self._changed_at:.0f} s since the last value"
             )
-        gained = self._gain(now, value)
+        # Where the candidate explains a lower value, that is no wrap; of two explanations the one
+        # that adds less is taken.
+        restarted = self._gain_on_candidate(now, value)
+        is_lower = value < self._value
+        gained = None if is_lower and restarted is not None else self._gain(now, value)
+        if restarted is not None and (gained is None or restarted < gained):
+            assert self._candidate is not None
+            self.lost += self._candidate[0] - self._changed_at
+            gained = restarted
         if gained is None:
-            self._go_on_from_candidate(now, value)
-            return
+            if self._candidate is None or self._candidate[1] != value:
+                self._candidate = now, value
+            fault = Fault.COUNTER_RESET if is_lower else Fault.IMPLAUSIBLE
+            raise SensorFault(fault, f"from {self._value} J to {value} J")
         self.joules += gained
         self._accept(now, value)
 
@@ -165,19 +175,14 @@ class CounterTrack:
             raise SensorFault(Fault.RANGE_CHANGED, f"from {known} J to {found} J")
         raise SensorFault(Fault.IMPLAUSIBLE, f"{value} J, beyond its range of {known} J")
 
-    def _go_on_from_candidate(self, now: float, value: float) -> None:
-        """Make the value a candidate; or, where it goes on from the one there is, the new start."""
-        assert self._value is not None
-        if self._candidate is not None:
-            then, start = self._candidate
-            if start <= value and self._may_reach(value - start, now - then):
-                self.lost += then - self._changed_at
-                self.joules += value - start
-                self._accept(now, value)
-                return
-        self._candidate = now, value
-        fault = Fault.COUNTER_RESET if value < self._value else Fault.IMPLAUSIBLE
-        raise SensorFault(fault, f"from {self._value} J to {value} J")
+    def _gain_on_candidate(self, now: float, value: float) -> float | None:
+        """What was counted since the candidate; None where there is none that it goes on from."""
+        if self._candidate is None:
+            return None
+        then, start = self._candidate
+        gained = value - start
+        # It has to move: a wild value that is shown twice is no start.
+        return gained if gained > 0 and self._may_reach(gained, now - then) else None
 
     def _lose(self, now: float, value: float) -> None:
         """Start anew from here; what was counted since the last good reading is not known."""
