@@ -133,6 +133,7 @@ def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
         assert archive.read("edgeinfer/operators.def") == OPERATORS.read_bytes()
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "edgeinfer").rglob("*.py")}
     parts = {f"edgeinfer/convert/page/page.{kind}" for kind in ("css", "js")}
+    parts |= {str(path.relative_to(ROOT)) for path in (ROOT / "edgeinfer").rglob("*.json")}
     expected = modules | parts | MADE_OR_LINKED | {"edgeinfer/py.typed"}
     assert {name for name in names if ".dist-info/" not in name} == expected
 

@@ -42,6 +42,7 @@ py-modules = [{modules}]
 
 [tool.setuptools.package-data]
 "edgeinfer.convert.page" = ["page.css", "page.js"]
+"edgeinfer.convert.plan" = ["device_profiles/*.json"]
 """
 
 
@@ -78,7 +79,7 @@ def make_converter_tree(tree: Path) -> None:
             (tree / path).unlink()
         elif len(path.parts) == 2:
             modules.add(".".join(path.with_suffix("").parts))
-        else:
+        elif path.suffix == ".py":
             packages.add(".".join(path.parent.parts))
     (tree / "setup.py").unlink()
     (tree / "pyproject.toml").write_text(
@@ -93,7 +94,7 @@ def make_converter_tree(tree: Path) -> None:
 
 def _package_files(tree: Path) -> Iterator[Path]:
     for path in sorted((tree / "edgeinfer").rglob("*")):
-        if path.suffix in {".py", ".css", ".js"}:
+        if path.suffix in {".py", ".css", ".js", ".json"}:
             yield path.relative_to(tree)
 
 

@@ -172,6 +172,16 @@ def sequence_lengths(text: str) -> list[int]:
     return [positive_int(length) for length in text.split(",")]
 
 
+def add_device_profile_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare --device-profile."""
+    parser.add_argument(
+        "--device-profile",
+        metavar="NAME_OR_FILE",
+        help="whose times the memory plan is chosen by: one that edgeinfer brings (zen1), or a "
+        "file that tools/plan_times.py --fit --out wrote (default: a typical device's)",
+    )
+
+
 def add_thread_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare --threads and where the threads run."""
     parser.add_argument(

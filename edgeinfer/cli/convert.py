@@ -23,6 +23,7 @@ from edgeinfer.cli.accuracy import (
     write_reports,
 )
 from edgeinfer.cli.arguments import (
+    add_device_profile_argument,
     add_input_layout_argument,
     add_shape_argument,
     byte_count,
@@ -73,6 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="plan for inputs that are fed row by row, so that they need not be in memory whole",
     )
+    add_device_profile_argument(parser)
     add_shape_argument(parser)
     parser.add_argument(
         "--sequence-lengths",
@@ -127,6 +129,7 @@ def run(args: argparse.Namespace) -> int:
             weights=args.weights,
             optimize=args.optimize,
             feed_inputs=args.feed_inputs,
+            device_profile=args.device_profile,
             strict=args.strict,
             progress=progress.show,
             **quantization_options(args),
@@ -190,6 +193,7 @@ def _require_outputs(args: argparse.Namespace, source: Path, output: Path) -> No
     read = [source, *map(Path, args.custom_ops)]
     read += [Path(args.calibrate)] if args.calibrate else []
     read += [Path(args.metric.rpartition(":")[0])] if args.metric else []
+    read += [Path(args.device_profile)] if args.device_profile else []
     refuse_same_outputs([output, *reports])
     for path in (output, *reports):
         refuse_overwriting(path, *read)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgeinfer.cli.progress import Progress
 from edgeinfer.errors import InputError, ModelFileError
 from edgeinfer.source_format import source_format
 
 if TYPE_CHECKING:
-    from edgeinfer.convert.input_layout import InputLayout
     from edgeinfer.convert.model_file import ModelFile
 
 
@@ -19,25 +18,24 @@ def read_edge_file(path: Path) -> ModelFile:
     return _decoded(path.read_bytes(), path)
 
 
-def read_or_convert(path: Path, input_layout: InputLayout | None = None) -> ModelFile:
-    """The same; a .tflite or .onnx file is converted first.
+def read_or_convert(path: Path, **wanted: Any) -> ModelFile:
+    """The same; a .tflite or .onnx file is converted first, as arguments of `convert` want it.
 
     Raises
     ------
     InputError
-        There is a layout, and the file is converted already.
+        There are such arguments, and the file is converted already.
     """
     data = path.read_bytes()
     if source_format(data, path.suffix.lower()) is None:
-        if input_layout:
-            raise InputError(f"{path} is converted already: give --input-layout to convert")
+        if wanted:
+            options = ", ".join(f"--{name.replace('_', '-')}" for name in wanted)
+            raise InputError(f"{path} is converted already: give {options} to convert")
         return _decoded(data, path)
     from edgeinfer.convert import convert
 
     with Progress() as progress:
-        converted = convert(
-            data, name=path.name, input_layout=input_layout or "source", progress=progress.stage
-        )
+        converted = convert(data, name=path.name, progress=progress.stage, **wanted)
     return _decoded(converted.data, path)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeinfer.budget import SESSION_THREAD_BYTES, format_bytes
 from edgeinfer.cli.arguments import (
+    add_device_profile_argument,
     add_input_layout_argument,
     chosen_input_layout,
     refuse_overwriting,
@@ -25,7 +26,6 @@ from edgeinfer.errors import InputError
 from edgeinfer.printing import format_table, print_json
 
 if TYPE_CHECKING:
-    from edgeinfer.convert.input_layout import InputLayout
     from edgeinfer.convert.model_file import FileProgram
 
 EXAMPLE = "edgeinfer plan model.edge --html plan.html"
@@ -50,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="with --pareto: plans for inputs that are fed row by row",
     )
+    add_device_profile_argument(parser)
     add_input_layout_argument(parser)
     parser.add_argument("--json", action="store_true", help="print JSON for scripts")
 
@@ -67,9 +68,13 @@ def run(args: argparse.Namespace) -> int:
         require_converter("--html")
     if args.feed_inputs and not args.pareto:
         raise InputError("--feed-inputs chooses among the plans of --pareto: give both")
-    layout = chosen_input_layout(args.input_layout)
-    curve = _curve(Path(args.model), layout, args.feed_inputs) if args.pareto else []
-    programs = read_or_convert(Path(args.model), layout).programs
+    wanted: dict[str, Any] = {}  # of `convert`
+    if args.input_layout:
+        wanted["input_layout"] = chosen_input_layout(args.input_layout)
+    if args.device_profile:
+        wanted["device_profile"] = args.device_profile
+    curve = _curve(Path(args.model), args.feed_inputs, wanted) if args.pareto else []
+    programs = read_or_convert(Path(args.model), **wanted).programs
     if args.html:
         from edgeinfer.convert.page import ParetoPoint, plan_html
 
@@ -113,7 +118,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _curve(path: Path, layout: InputLayout, feed_inputs: bool) -> list[dict[str, Any]]:
+def _curve(path: Path, feed_inputs: bool, wanted: dict[str, Any]) -> list[dict[str, Any]]:
     from edgeinfer.convert import pareto_plans, require_converter
     from edgeinfer.convert.plan import session_bytes
 
@@ -121,9 +126,7 @@ def _curve(path: Path, layout: InputLayout, feed_inputs: bool) -> list[dict[str,
     if path.suffix == ".edge":
         raise InputError(f"{path}: --pareto needs the model that it was converted from")
     with Progress() as progress:
-        plans = pareto_plans(
-            path, input_layout=layout, feed_inputs=feed_inputs, progress=progress.stage
-        )
+        plans = pareto_plans(path, feed_inputs=feed_inputs, progress=progress.stage, **wanted)
     return [
         {
             "arena_bytes": plan.arena_bytes,

@@ -18,6 +18,7 @@ from edgeinfer.convert.input_layout import InputLayout, set_input_layout
 from edgeinfer.convert.lower.lower_graph import Lowered, lower
 from edgeinfer.convert.passes import run_passes
 from edgeinfer.convert.plan import plan_curve, plan_program, session_bytes
+from edgeinfer.convert.plan.device_profile import DeviceProfileSource, load_device_profile
 from edgeinfer.convert.precision_reasons import in_order, precision_reasons, refuse_float
 from edgeinfer.convert.program import Operation, Plan, Program, Value
 from edgeinfer.convert.sequence_lengths import SharedConstants, checked_lengths, program_name
@@ -127,6 +128,7 @@ def convert(
     float_weights: Literal["float32", "float16"] = "float32",
     optimize: Literal["latency", "balanced", "ram"] = "latency",
     feed_inputs: bool = False,
+    device_profile: DeviceProfileSource | None = None,
     strict: bool = False,
     custom_ops: CustomOps = (),
     progress: Callable[[str], None] | None = None,
@@ -158,6 +160,8 @@ def convert(
         budget does not allow that plan, the fastest that fits is taken.
     feed_inputs : let the plan hold only those rows of a graph input that are needed at a time: the
         caller hands rows over as they come (`Session.feed`), or whole arrays of its own.
+    device_profile : whose times the plan is chosen by: the name of one that edgeinfer brings, a
+        file that `tools/plan_times.py --fit --out` wrote, or None for a typical device.
     strict : refuse a model in which anything computes in float32 at run time, naming each such node
         with the reason and what to do.
     custom_ops : Python files that register operators of the model (`edgeinfer.load_custom_ops`).
@@ -191,7 +195,8 @@ def convert(
         The calibration data cannot be read, does not fit the model, or is too thin or degenerate
         to calibrate with. `shapes` names no input of the model, or contradicts the file.
         `input_layout` is for inputs that are no NCHW images. `sequence_lengths` is for a model
-        without open sequences, or together with calibration data.
+        without open sequences, or together with calibration data. There is no such device
+        profile.
     AccuracyError
         `max_drop` does not hold, whatever layers are kept at higher precision.
     BudgetError
@@ -202,6 +207,7 @@ def convert(
         The file cannot be read.
     """
     budget = None if ram_budget is None else parse_bytes(ram_budget)
+    costs = load_device_profile(device_profile).costs
     _load_custom_ops(custom_ops)
     begin = progress or _silent
     begin("reading")
@@ -229,7 +235,13 @@ def convert(
 
     def planned(program: Program) -> Plan:
         begin("planning")
-        return plan_program(program, ram_budget=budget, optimize=optimize, feed_inputs=feed_inputs)
+        return plan_program(
+            program,
+            ram_budget=budget,
+            optimize=optimize,
+            feed_inputs=feed_inputs,
+            costs=costs,
+        )
 
     plan = planned(lowered.program)
     reasons = precision_reasons(graph, lowered, by_calibration=quantized is not None)
@@ -275,6 +287,7 @@ def pareto_plans(
     shapes: Mapping[str, Sequence[int]] | None = None,
     input_layout: InputLayout = "source",
     feed_inputs: bool = False,
+    device_profile: DeviceProfileSource | None = None,
     custom_ops: CustomOps = (),
     progress: Callable[[str], None] | None = None,
 ) -> list[Plan]:
@@ -285,6 +298,7 @@ def pareto_plans(
     `ram_budget` ask for. Parameters and errors are those of `convert`.
     """
     begin = progress or _silent
+    costs = load_device_profile(device_profile).costs
     _load_custom_ops(custom_ops)
     begin("reading")
     graph, _ = _load(source, name, shapes, input_layout)
@@ -292,7 +306,7 @@ def pareto_plans(
     lowered = _lower(graph)
     _refuse(graph.name, lowered.problems)
     begin("planning")
-    return plan_curve(lowered.program, feed_inputs=feed_inputs)
+    return plan_curve(lowered.program, feed_inputs=feed_inputs, costs=costs)
 
 
 def _quantize(

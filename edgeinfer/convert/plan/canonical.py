@@ -13,8 +13,9 @@ neighbour would fit below it whole: so it may be placed with all of its other ne
 
 1. Take a candidate and branch: it lies at its rest, or it does not. If not, it lies on a neighbour
    that is still to be placed, and its bound rises to the lowest top that one can have.
-2. A branch fails where a buffer's bound, or the lowest bound at a section and all bytes that
-   section still waits for, exceed the limit.
+2. A branch fails where a buffer would end above the limit, or where the buffers that a section
+   still waits for do, stacked in the order of their bounds and none below its own. No other order
+   ends lower.
 3. Which candidate: one of the section that fewest buffers can continue, since that section is the
    nearest to failing (a single one is forced); or so, but few in proportion to how often a section
    has failed; or the lowest one. Among several the first of a preference: by lifetime, by area, by
@@ -205,6 +206,7 @@ class _State:
         self.sections[_STARTERS, :-1] = alive.sum(1)
         self.near = np.ascontiguousarray(np.nonzero(meet)[1])
         self.live = np.ascontiguousarray(np.nonzero(alive)[1])
+        self.queue = np.zeros(int(alive.sum(1).max()), np.int64)
         self.frames = np.zeros((7, count + 2), np.int64)
         self.frames[_HIGH, 0], self.frames[_END, 0] = sections, count
         self.listed = np.zeros((count + 1) * (count + 2) // 2 + 1, np.int64)
@@ -220,6 +222,7 @@ class _State:
             self.sections,
             self.near,
             self.live,
+            self.queue,
             self.frames,
             self.listed,
             self.trail,
@@ -273,26 +276,39 @@ def _raise_bound(buffers: Any, sections: Any, trail: Any, counts: Any, i: Any, b
     _remember(trail, counts, _OF_BOUND, i, old)
     buffers[_BOUND, i] = bound
     for t in range(buffers[_FIRST, i], buffers[_LAST, i]):
-        if old <= counts[_LIMIT] - sections[_DUE, t]:  # it was among those that could lie lowest
-            _mark_dirty(sections, counts, t)
+        _mark_dirty(sections, counts, t)
     return bound + buffers[_SIZE, i] <= counts[_LIMIT]
 
 
 @kernel
-def _look(buffers: Any, sections: Any, live: Any, trail: Any, counts: Any, t: Any) -> Any:
-    """Bring a section up to date; whether it still has room."""
+def _look(
+    buffers: Any, sections: Any, live: Any, queue: Any, trail: Any, counts: Any, t: Any
+) -> Any:
+    """Bring a section up to date; whether it still has room. `queue` is room for sorting."""
     if sections[_DUE, t] == 0:
         return True
     begin, end = sections[_LIVE, t], sections[_LIVE, t + 1]
     counts[_WORK] += end - begin
     highest = counts[_LIMIT] - sections[_DUE, t]
-    floor, starters = counts[_LIMIT] + 1, 0
+    starters, waiting = 0, 0
     for k in range(begin, end):
         i = live[k]
         if buffers[_OFFSET, i] < 0:
-            floor = min(floor, buffers[_BOUND, i])
-            starters += buffers[_BOUND, i] <= highest
-    if floor > highest:
+            bound = buffers[_BOUND, i]
+            starters += bound <= highest
+            at = waiting
+            while at > 0 and buffers[_BOUND, queue[at - 1]] > bound:
+                queue[at] = queue[at - 1]
+                at -= 1
+            queue[at] = i
+            counts[_WORK] += waiting - at
+            waiting += 1
+    floor = buffers[_BOUND, queue[0]]
+    top = floor
+    for k in range(waiting):
+        i = queue[k]
+        top = max(top, buffers[_BOUND, i]) + buffers[_SIZE, i]
+    if top > counts[_LIMIT]:
         sections[_FAILURES, t] += 1
         return False
     if floor != sections[_FLOOR, t]:
@@ -305,19 +321,21 @@ def _look(buffers: Any, sections: Any, live: Any, trail: Any, counts: Any, t: An
 
 
 @kernel
-def _settle(buffers: Any, sections: Any, live: Any, trail: Any, counts: Any, ok: Any) -> Any:
+def _settle(
+    buffers: Any, sections: Any, live: Any, queue: Any, trail: Any, counts: Any, ok: Any
+) -> Any:
     """Look at all dirty sections; whether all have room. After a failure it only cleans up."""
     for k in range(counts[_DIRTY_COUNT]):
         t = sections[_DIRTY, k]
         sections[_IS_DIRTY, t] = 0
-        ok = ok and _look(buffers, sections, live, trail, counts, t)
+        ok = ok and _look(buffers, sections, live, queue, trail, counts, t)
     counts[_DIRTY_COUNT] = 0
     return ok
 
 
 @kernel
 def _place(
-    buffers: Any, sections: Any, near: Any, live: Any, trail: Any, counts: Any, i: Any
+    buffers: Any, sections: Any, near: Any, live: Any, queue: Any, trail: Any, counts: Any, i: Any
 ) -> Any:
     """Put a buffer at its rest; whether everything still has room."""
     first, last, size = buffers[_FIRST, i], buffers[_LAST, i], buffers[_SIZE, i]
@@ -344,12 +362,12 @@ def _place(
                 ok = ok and _raise_bound(buffers, sections, trail, counts, j, top)
     for t in range(first, last):
         _mark_dirty(sections, counts, t)
-    return _settle(buffers, sections, live, trail, counts, ok)
+    return _settle(buffers, sections, live, queue, trail, counts, ok)
 
 
 @kernel
 def _exclude(
-    buffers: Any, sections: Any, near: Any, live: Any, trail: Any, counts: Any, i: Any
+    buffers: Any, sections: Any, near: Any, live: Any, queue: Any, trail: Any, counts: Any, i: Any
 ) -> Any:
     """Note that a buffer is not at its rest; whether everything still has room."""
     bound = counts[_LIMIT] + 1
@@ -359,7 +377,7 @@ def _exclude(
         if buffers[_OFFSET, j] < 0:
             bound = min(bound, buffers[_BOUND, j] + buffers[_SIZE, j])
     ok = _raise_bound(buffers, sections, trail, counts, i, max(bound, buffers[_BOUND, i]))
-    return _settle(buffers, sections, live, trail, counts, ok)
+    return _settle(buffers, sections, live, queue, trail, counts, ok)
 
 
 @kernel
@@ -451,6 +469,7 @@ def _search(
     sections: Any,
     near: Any,
     live: Any,
+    queue: Any,
     frames: Any,
     listed: Any,
     trail: Any,
@@ -471,7 +490,7 @@ def _search(
         else:
             frames[_CHOSEN, depth] = i
             frames[_MARK, depth] = counts[_TRAIL_LENGTH]
-            if _place(buffers, sections, near, live, trail, counts, i):
+            if _place(buffers, sections, near, live, queue, trail, counts, i):
                 frames[_RESUME, depth] = frames[_LOW, depth]
                 while depth >= 0 and not _open_next_part(buffers, sections, frames, listed, depth):
                     depth -= 1
@@ -481,7 +500,9 @@ def _search(
                 continue
         while depth >= 0:
             _undo(buffers, sections, trail, counts, frames[_MARK, depth])
-            if _exclude(buffers, sections, near, live, trail, counts, frames[_CHOSEN, depth]):
+            if _exclude(
+                buffers, sections, near, live, queue, trail, counts, frames[_CHOSEN, depth]
+            ):
                 break
             depth -= 1
         if depth < 0:

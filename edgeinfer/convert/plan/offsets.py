@@ -40,10 +40,10 @@ _FEW_BUFFERS = 64  # up to here numba is not loaded
 _REPAIR_WORK = 400_000  # buffers looked at in Python, the first time: about a second
 _REPAIR_WORK_OF_MANY = 1_000_000
 _DESCENT_WORK = 400_000  # pairs of buffers compared: a few tenths of a second
-# Buffers looked at by compiled code, about 125 million a second. What few networks exceed shall
+# Buffers looked at by compiled code, about 240 million a second. What few networks exceed shall
 # take a few seconds to give up; what is as large as the hard instances of tests/ has its minute.
 _CANONICAL_WORK = 600_000_000
-_CANONICAL_WORK_OF_MANY = 5_000_000_000
+_CANONICAL_WORK_OF_MANY = 11_000_000_000
 _MANY_BUFFERS = 150
 
 

@@ -7,19 +7,27 @@ constant part is there so that a difference can be held against the whole.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from edgeinfer.convert.plan.bands import Bands
 from edgeinfer.convert.plan.lifetimes import activations
 from edgeinfer.convert.plan.views import Layout
 from edgeinfer.convert.program import Operation
 
+PROFILES = Path(__file__).parent / "device_profiles"
+TYPICAL_DEVICE = "zen1"
+"""Whose costs are taken where no device is named (`device_profile`)."""
+
+_TYPICAL = json.loads((PROFILES / f"{TYPICAL_DEVICE}.json").read_text("utf-8"))["step_costs"]
+
 
 @dataclass(frozen=True)
 class StepCosts:
-    """Costs of one device, in nanoseconds; those of an AMD EPYC (Zen 1, `avx2`) unless given.
+    """Costs of one device, in nanoseconds; those of the typical one unless given.
 
     mac_ns : a multiplication. Counted as bytes of weights times output positions.
     byte_ns : reading or writing a byte of an activation, depthwise convolutions and requantising
@@ -30,12 +38,12 @@ class StepCosts:
     cache_bytes : what a core keeps near, weights and other things aside.
     """
 
-    mac_ns: float = 0.035
-    byte_ns: float = 0.87
-    step_ns: float = 450.0
-    weight_ns: float = 0.03
-    memory_ns: float = 0.1
-    cache_bytes: int = 256 * 1024
+    mac_ns: float = _TYPICAL["mac_ns"]
+    byte_ns: float = _TYPICAL["byte_ns"]
+    step_ns: float = _TYPICAL["step_ns"]
+    weight_ns: float = _TYPICAL["weight_ns"]
+    memory_ns: float = _TYPICAL["memory_ns"]
+    cache_bytes: int = _TYPICAL["cache_bytes"]
 
     def of_step(self, operation: Operation) -> float:
         """What each step costs, however many rows it has."""
