@@ -260,7 +260,7 @@ def every_board(tmp_path_factory: pytest.TempPathFactory) -> Board:
     return Board(tmp_path_factory.mktemp("every_board"), EVERYTHING)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(
     st.dictionaries(
         st.sampled_from(sorted(EVERYTHING)),
