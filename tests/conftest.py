@@ -24,6 +24,15 @@ settings.register_profile("quick", derandomize=True, deadline=None, database=Non
 settings.load_profile("ci")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--every-plan`: what takes minutes and finds what the shorter form finds."""
+    parser.addoption(
+        "--every-plan",
+        action="store_true",
+        help="run every memory plan of the large network's curves, not just three",
+    )
+
+
 def _outside_folder(variable: str, default: Path, what: str) -> Path:
     folder = Path(os.environ.get(variable, default)).resolve()
     if not folder.is_dir():
