@@ -4,6 +4,7 @@
     python tools/simulate_power.py --board pi-5 --trace bursts --plots plots/
     python tools/simulate_power.py --seeds 20 --ladder      # two models against each alone
     python tools/simulate_power.py --heat --seconds 1200    # a hot day
+    python tools/simulate_power.py --clocks                 # with the clock as a lever
     python tools/simulate_power.py --board pi-4 --gain 0.9  # a sensor that shows too little
 
 The governor, the meters and the readers of temperatures are those of the package; the board is a
@@ -17,8 +18,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -37,25 +40,14 @@ def main(arguments: list[str] | None = None) -> int:
         print_sources(boards)
         return 0
     with ProcessPoolExecutor(args.jobs) as pool:
-        if args.ladder:
-            tasks = [
-                pool.submit(report.simulate_ladder, board, seed, args.seconds)
-                for board in boards
-                for seed in range(args.seeds)
-            ]
-            ladders = [task.result() for task in tasks]
-            print(report.ladder_table(ladders))
-            misses += [f"{r.board}, seed {r.seed}: {m}" for r in ladders for m in r.misses]
-        if args.heat:
-            hot = [
-                pool.submit(report.simulate_heat, board, seed, args.seconds)
-                for board in boards
-                for seed in range(args.seeds)
-            ]
-            heats = [task.result() for task in hot]
-            print(report.heat_table(heats))
-            misses += [f"{r.board}, seed {r.seed}: {m}" for r in heats for m in r.misses]
-        if args.all or not (args.ladder or args.heat):
+        for asked, simulate, table, known in (
+            (args.ladder, report.simulate_ladder, report.ladder_table, boards),
+            (args.heat, report.simulate_heat, report.heat_table, boards),
+            (args.clocks, report.simulate_clocks, report.clock_table, measured(boards)),
+        ):
+            if asked:
+                misses += table_of(pool, simulate, table, known, args)
+        if args.all or not (args.ladder or args.heat or args.clocks):
             cases = [
                 Case(board, trace, seed, args.seconds, args.gain)
                 for board in boards
@@ -74,6 +66,29 @@ def main(arguments: list[str] | None = None) -> int:
     for miss in misses:
         print(f"missed: {miss}", file=sys.stderr)
     return 1 if misses else 0
+
+
+def table_of(
+    pool: ProcessPoolExecutor,
+    simulate: Callable[[str, int, float], Any],
+    table: Callable[[Any], str],
+    boards: list[str],
+    args: argparse.Namespace,
+) -> list[str]:
+    """Simulate every board and seed, print the table, and return what was missed."""
+    tasks = [
+        pool.submit(simulate, board, seed, args.seconds)
+        for board in boards
+        for seed in range(args.seeds)
+    ]
+    results = [task.result() for task in tasks]
+    print(table(results))
+    return [f"{r.board}, seed {r.seed}: {miss}" for r in results for miss in r.misses]
+
+
+def measured(boards: list[str]) -> list[str]:
+    """Boards with a sensor: a model knows nothing of clocks."""
+    return [board for board in boards if BOARDS[board].sensor.kind != "model"]
 
 
 def draw(boards: list[str], traces: list[str], seconds: float, folder: Path) -> None:
@@ -105,10 +120,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--all", action="store_true", help="the budget table, with others too")
     parser.add_argument("--ladder", action="store_true", help="two models against each alone")
     parser.add_argument("--heat", action="store_true", help="a hot day, under no other limit")
+    parser.add_argument("--clocks", action="store_true", help="the highest clock as a lever")
     parser.add_argument("--board", action="append", choices=list(BOARDS), help="only this one")
     parser.add_argument("--trace", action="append", choices=TRACES, help="only this one")
     parser.add_argument("--seeds", type=int, default=1, help="how many (1)")
-    parser.add_argument("--seconds", type=float, default=200.0, help="simulated (200)")
+    parser.add_argument("--seconds", type=float, default=150.0, help="simulated (150)")
     parser.add_argument(
         "--gain", type=float, default=1.0, help="what sensors show of the truth (1)"
     )

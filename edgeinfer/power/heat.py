@@ -28,7 +28,7 @@ _LEAST = 0.05
 _ABOVE_SPENT = 1.05  # times what is being spent: where the share is taken back from
 _AFTER_THROTTLING = 0.8  # of the share
 _HOLD_SECONDS = 30.0
-_SMOOTH_SECONDS = 2.0  # temperatures come in steps of up to a degree
+_SMOOTH_SECONDS = 6.0  # temperatures come in steps of up to a degree
 _NOT_CPU = ("gpu", "wifi", "wlan", "nvme", "bat", "modem", "charger")
 
 

@@ -55,6 +55,7 @@ class Plant:
         self.limit_khz = board.khz[-1]
         """What scaling_max_freq allows; who writes the tree reads it back from there."""
         self._seed = seed
+        self._chances: dict[int, tuple[float, float]] = {}
         self._kernel_step = len(board.khz) - 1
         self._next_look = 0.0
         self._active_watts = 0.0
@@ -96,10 +97,14 @@ class Plant:
 
     def draw(self, number: int, variant: int, threads: int) -> tuple[float, float]:
         """Seconds and watts beyond idle of run `number`: the same whoever asks, and when."""
-        dice = random.Random(self._seed * 1_000_003 + number)
-        seconds = self.mean_seconds(variant, threads) * math.exp(dice.gauss(0, _RUN_JITTER))
-        watts = self.mean_active_watts(threads) * math.exp(dice.gauss(0, _RUN_JITTER))
-        return seconds, watts
+        chance = self._chances.get(number)
+        if chance is None:
+            dice = random.Random(self._seed * 1_000_003 + number)
+            longer, dearer = dice.gauss(0, _RUN_JITTER), dice.gauss(0, _RUN_JITTER)
+            chance = self._chances[number] = (math.exp(longer), math.exp(dearer))
+        longer, dearer = chance
+        seconds = self.mean_seconds(variant, threads) * longer
+        return seconds, self.mean_active_watts(threads) * dearer
 
     def start(self, watts: float) -> None:
         """A run begins that takes so much beyond idle."""

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from tools.power_plant.simulation import Outcome
 
 _INK, _CAP, _ORACLE = "#1f4e79", "#b03a2e", "#8a8a8a"
-_POINTS = 400
+_POINTS = 240
 _RATE_SECONDS = 5.0
 
 

@@ -316,3 +316,62 @@ def heat_table(results: Sequence[HeatResult]) -> str:
         "runs / without, least", "reversals, most",
     )  # fmt: skip
     return format_table(header, rows, right=range(2, 8))
+
+
+@dataclass(frozen=True)
+class ClockResult:
+    """What the highest clock as a lever is worth."""
+
+    board: str
+    seed: int
+    runs: int
+    without: int
+    within: float
+    worst: float
+
+    @property
+    def misses(self) -> list[str]:
+        """Which promises were not kept."""
+        if self.within < LEAST_WITHIN or self.worst > MOST_OVER:
+            return [f"{self.within:.2%} of windows within the cap, worst {self.worst:.3f}"]
+        return []
+
+
+def simulate_clocks(board_name: str, seed: int, seconds: float) -> ClockResult:
+    """Twice the load that the cap sustains, with the clock as a lever and without."""
+    board = BOARDS[board_name]
+    cap, ambient = cap_of(board), ambient_of(seed)
+    rate = sustained_rate(board, Plant(board, LOAD, seed, ambient), cap)
+    trace = make_trace("steady", seconds, 2 * rate, seed)
+    kept, without = (
+        governed(
+            board, LOAD, trace, PowerBudget(cap, WINDOW), seconds, seed,
+            ambient=ambient, clocks=clocks,
+        )
+        for clocks in (True, False)
+    )  # fmt: skip
+    _, watts = kept.windows()
+    return ClockResult(
+        board_name, seed, len(kept.done), len(without.done),
+        float(np.mean(watts <= cap)), float(watts.max() / cap),
+    )  # fmt: skip
+
+
+def clock_table(results: Sequence[ClockResult]) -> str:
+    """One line for each board."""
+    rows = []
+    for board in dict.fromkeys(r.board for r in results):
+        group = [r for r in results if r.board == board]
+        rows.append(
+            (
+                board, len(group),
+                f"{min(r.runs / r.without for r in group):.2f}",
+                f"{min(r.within for r in group):.2%}",
+                f"{max(r.worst for r in group):.3f}",
+            )
+        )  # fmt: skip
+    header = (
+        "board", "seeds", "runs / without the clock, least", "windows within, least",
+        "heaviest window / cap",
+    )  # fmt: skip
+    return format_table(header, rows, right=range(2, 5))

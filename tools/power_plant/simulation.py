@@ -10,7 +10,7 @@ import math
 import random
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +24,7 @@ from edgeinfer.power.discover import best_meter
 from edgeinfer.power.governor import Governor
 from edgeinfer.power.heat import HeatReader
 from edgeinfer.power.learned_power import Guess
+from edgeinfer.power.levers import FrequencyLimit
 from edgeinfer.power.meter import Meter
 from edgeinfer.power.work import OnLate, PowerBudget, Start, Ticket, Wait, Way
 from tools.power_plant.boards import Board
@@ -135,6 +136,7 @@ def governed(
     names: Sequence[str] = ("model",),
     gain: float = 1.0,
     variants: Sequence[int] | None = None,
+    clocks: bool = False,
 ) -> Outcome:
     """Simulate the governor.
 
@@ -144,9 +146,13 @@ def governed(
         What the sensor or the model says, as a multiple of the truth.
     variants : sequence of int
         Those that may be used; all by default.
+    clocks : bool
+        Whether the highest clock is a lever, by way of the tree's scaling_max_freq.
     """
     with tempfile.TemporaryDirectory(dir=_memory_folder()) as folder:
-        run = _Governed(board, load, budget, seed, Path(folder), ambient, names, gain, variants)
+        run = _Governed(
+            board, load, budget, seed, Path(folder), ambient, names, gain, variants, clocks
+        )
         return run.through(trace, seconds)
 
 
@@ -267,6 +273,7 @@ class _Governed(_Loop):
         names: Sequence[str],
         gain: float,
         variants: Sequence[int] | None,
+        clocks: bool,
     ) -> None:
         self.plant = plant = Plant(board, load, seed, ambient)
         self._tree = BoardTree(plant, folder, seed, gain)
@@ -282,6 +289,9 @@ class _Governed(_Loop):
             ]
         if board.sensor.kind == "model":
             ways = [Way(w.variant, w.threads, (), w.name, gain * (w.joules or 0)) for w in ways]
+        self._clocks = FrequencyLimit(str(folder)) if clocks else None
+        if self._clocks is not None:
+            ways = [replace(w, khz=khz) for khz in self._clocks.choices for w in ways]
         # What the plant runs for each way, however the governor numbers its variants.
         runs = [(names.index(w.name), w.threads) for w in ways]
         dice = random.Random(seed ^ 0x1D1E)
@@ -316,6 +326,13 @@ class _Governed(_Loop):
 
     def next_reading(self) -> float:
         return self._next_reading
+
+    def begin_run(self, ticket: Ticket) -> None:
+        khz = self._governor.account.ways[ticket.way or 0].khz
+        if self._clocks is not None and khz is not None:
+            self._clocks.set(khz)
+            self._tree.read_limits()
+        super().begin_run(ticket)
 
     def read_if_due(self) -> None:
         now, governor = self.plant.now, self._governor

@@ -13,6 +13,9 @@ from dataclasses import dataclass, replace
 
 from edgeinfer.power.work import OnLate
 
+LOADED = 5.0
+"""Seconds until the model is loaded: nobody asks for a run before."""
+
 TRACES = ("steady", "bursts", "day-night", "deadlines")
 
 
@@ -37,7 +40,7 @@ class Trace:
 
 
 def make_trace(name: str, seconds: float, sustained: float, seed: int) -> Trace:
-    """A trace of load.
+    """A trace of load, from when the model is loaded.
 
     Parameters
     ----------
@@ -48,6 +51,11 @@ def make_trace(name: str, seconds: float, sustained: float, seed: int) -> Trace:
         Runs per second that the board sustains under its cap.
     seed : int
     """
+    trace = _whole_trace(name, seconds, sustained, seed)
+    return replace(trace, arrivals=tuple(a for a in trace.arrivals if a.time >= LOADED))
+
+
+def _whole_trace(name: str, seconds: float, sustained: float, seed: int) -> Trace:
     dice = random.Random(seed * 7919 + sum(map(ord, name)))
     if name == "steady":  # a camera with a little jitter, 1.3 times as fast as the cap allows
         period = 1 / (1.3 * sustained)
