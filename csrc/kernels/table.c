@@ -161,6 +161,7 @@ static void fill_avxvnni(ei_kernels *kernels) {
     kernels->depthwise_conv2d_s8_s8c = ei_depthwise_conv2d_s8_s8c_avxvnni;
     kernels->fully_connected_s8_s8c = ei_fully_connected_s8_s8c_avxvnni;
     kernels->packed_gemm_s8_f4 = ei_packed_gemm_s8_f4_avxvnni;
+    kernels->packed_gemm_s8_s8c = ei_packed_gemm_s8_s8c_avxvnni;
 }
 
 static int has_avxvnni(void) {
@@ -180,6 +181,7 @@ static void fill_avx512vnni(ei_kernels *kernels) {
     kernels->fully_connected_s8_s8c = ei_fully_connected_s8_s8c_avx512vnni;
     kernels->batch_matmul_s8_s8 = ei_batch_matmul_s8_s8_avx512vnni;
     kernels->packed_gemm_s8_f4 = ei_packed_gemm_s8_f4_avx512vnni;
+    kernels->packed_gemm_s8_s8c = ei_packed_gemm_s8_s8c_avx512vnni;
     kernels->conv2d_f32_f32 = ei_conv2d_f32_f32_avx512vnni;
     kernels->conv2d_f32_f16 = ei_conv2d_f32_f16_avx512vnni;
     kernels->depthwise_conv2d_f32_f32 = ei_depthwise_conv2d_f32_f32_avx512vnni;

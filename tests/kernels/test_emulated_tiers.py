@@ -1,4 +1,4 @@
-"""Products of four bits on tiers that need AVX-512 or AVX-VNNI, which SIMDe emulates here.
+"""Products of int8 rows on tiers that need AVX-512 or AVX-VNNI, which SIMDe emulates here.
 
 Their source is compiled as it is, with emulated/immintrin.h in front of the compiler's; tier
 avxvnni, whose instruction is inline assembly, with the intrinsic in its place. What they give is
@@ -21,10 +21,11 @@ from tests.kernels.draw import Draw
 from tests.requirements import missing, require_c_compiler
 
 ROOT = Path(__file__).resolve().parents[2]
-FAMILY = ROOT / "csrc" / "kernels" / "packed_gemm_s8_f4"
-SHARED = ["packed_gemm_s8_f4_scalar.c", "../exact_fma.c"]
+KERNELS = ROOT / "csrc" / "kernels"
+FAMILIES = {0: "packed_gemm_s8_s8c", 1: "packed_gemm_s8_f4", 2: "packed_gemm_s8_f4"}  # by scheme
+SHARED = ["exact_fma.c", "packed_tile_scalar.c"]
 FLAGS = ["-std=c11", "-O1", "-w", "-fPIC", "-shared", "-ffp-contract=off", "-fno-math-errno"]
-PIECES = {1: 4, 2: 2}  # of a block, by scheme
+PIECES = {1: 4, 2: 2}  # of 8 values, in a block, by scheme
 
 
 def can_run() -> bool:
@@ -44,8 +45,10 @@ def tier(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     command = [require_c_compiler(), *FLAGS, "-mavx2", "-mfma", "-mf16c", "-DEI_EMULATED=1"]
     command += ["-I", str(Path(__file__).parent / "emulated"), "-I", str(ROOT / "csrc")]
     command += ["-I", str(ROOT / "csrc" / "include"), "-o", str(library)]
-    sources = [*SHARED, f"packed_gemm_s8_f4_{request.param}.c"]
-    subprocess.run([*command, *(str(FAMILY / name) for name in sources)], check=True)
+    families = sorted(set(FAMILIES.values()))
+    versions = ("scalar", request.param)
+    sources = [*SHARED, *(f"{name}/{name}_{tier}.c" for name in families for tier in versions)]
+    subprocess.run([*command, *(str(KERNELS / name) for name in sources)], check=True)
     ffi = FFI()
     ffi.cdef("""
         typedef struct {
@@ -54,13 +57,17 @@ def tier(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             float *sums; size_t sum_step; int scheme;
         } arguments;
     """)
-    ffi.cdef(f"void ei_packed_gemm_s8_f4_scalar(const arguments *);"
-             f"void ei_packed_gemm_s8_f4_{request.param}(const arguments *);")  # fmt: skip
+    for name in families:
+        for version in versions:
+            ffi.cdef(f"void ei_{name}_{version}(const arguments *);")
     return ffi, ffi.dlopen(str(library)), request.param
 
 
 def draw_weights(draw: Draw, scheme: int, tiles: int, blocks: int) -> np.ndarray:
-    """Any codes; scales of a range, no NaN."""
+    """Any codes; scales of a range, no NaN. Any int8 for scheme 0."""
+    if scheme == 0:
+        values = draw.rng.integers(-128, 127, (tiles, 64 * blocks), endpoint=True).astype(np.int8)
+        return (values if draw.flag(0.8) else np.full_like(values, -128)).view(np.uint8)
     groups = -(-blocks // 4)
     size = blocks * PIECES[scheme] * 64 + groups * 64
     weights = draw.rng.integers(0, 256, (tiles, size)).astype(np.uint8)
@@ -71,17 +78,20 @@ def draw_weights(draw: Draw, scheme: int, tiles: int, blocks: int) -> np.ndarray
     return weights
 
 
-@pytest.mark.parametrize("scheme", [1, 2])
+@pytest.mark.parametrize("scheme", FAMILIES)
 def test_sums_are_those_of_the_scalar_version(tier: Any, scheme: int) -> None:
     ffi, library, name = tier
     changed = 0
     for seed in range(40):
         draw = Draw(seed)
         rows, tiles, blocks = draw.integer(1, 19), draw.integer(1, 4), draw.integer(1, 10)
-        k = 8 * PIECES[scheme] * blocks + draw.choice([0, 8])
+        blocks *= 1 if scheme else draw.choice([1, 7])
+        k = (8 * PIECES[scheme] if scheme else 4) * blocks + draw.choice([0, 8])
         x = draw.rng.integers(-128, 127, (rows, k), endpoint=True).astype(np.int8)
         if draw.flag(0.3):
             x[:] = draw.choice([-128, 127])
+        if scheme == 0:
+            x = np.maximum(x, -127)
         weights = draw_weights(draw, scheme, tiles, blocks)
         step = 16 * tiles + draw.choice([0, 3])
         start = draw.rng.standard_normal((rows, step)).astype(np.float32)
@@ -93,7 +103,7 @@ def test_sums_are_those_of_the_scalar_version(tier: Any, scheme: int) -> None:
                 ffi.from_buffer("uint8_t[]", weights), weights.shape[1], tiles,
                 ffi.from_buffer("float[]", sums), step, scheme,
             ])  # fmt: skip
-            getattr(library, f"ei_packed_gemm_s8_f4_{version}")(arguments)
+            getattr(library, f"ei_{FAMILIES[scheme]}_{version}")(arguments)
             results.append(sums.view(np.uint32))
         np.testing.assert_array_equal(results[0], results[1], f"seed {seed}")
         changed += int(np.any(results[0] != start.view(np.uint32)))

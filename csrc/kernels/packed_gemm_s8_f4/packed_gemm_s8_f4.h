@@ -33,6 +33,7 @@ enum {
     EI_F4_PIECE_K = 8,
     EI_F4_GROUP = 4,          // blocks
     EI_F4_SCALES_BYTES = 64,  // of a group
+    EI_F4_MOST_ROWS = 64,     // of a product
     EI_F4_MOST_BLOCKS = 2560, // of all rows of a product together
     EI_S8C_MOST_K = 16 * EI_F4_MOST_BLOCKS
 };
@@ -58,7 +59,7 @@ static inline size_t ei_f4_bytes(size_t blocks, ei_f4_scheme scheme) {
 typedef struct ei_packed_gemm_s8_f4_args {
     const int8_t *x;        // rows of blocks * ei_f4_block() values
     size_t x_step;          // from one row to the next
-    size_t rows;            // at least 1; rows * blocks is at most EI_F4_MOST_BLOCKS
+    size_t rows;            // 1 to EI_F4_MOST_ROWS; rows * blocks is at most EI_F4_MOST_BLOCKS
     size_t blocks;          // at least 1
     const uint8_t *weights; // of the first tile, from a group on
     size_t tile_bytes;      // from one tile to the next

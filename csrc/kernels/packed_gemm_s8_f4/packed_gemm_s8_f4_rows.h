@@ -6,8 +6,6 @@
 
 #include "kernels/packed_gemm_s8_f4/packed_gemm_s8_f4.h"
 
-enum { EI_F4_MOST_ROWS = 64 }; // at a time
-
 typedef struct ei_f4_rows ei_f4_rows;
 
 struct ei_f4_rows {

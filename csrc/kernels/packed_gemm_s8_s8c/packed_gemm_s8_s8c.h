@@ -12,6 +12,8 @@
 
 void ei_packed_gemm_s8_s8c_scalar(const ei_packed_gemm_s8_f4_args *args);
 void ei_packed_gemm_s8_s8c_avx2(const ei_packed_gemm_s8_f4_args *args);
+void ei_packed_gemm_s8_s8c_avxvnni(const ei_packed_gemm_s8_f4_args *args);
+void ei_packed_gemm_s8_s8c_avx512vnni(const ei_packed_gemm_s8_f4_args *args);
 void ei_packed_gemm_s8_s8c_neon(const ei_packed_gemm_s8_f4_args *args);
 void ei_packed_gemm_s8_s8c_dotprod(const ei_packed_gemm_s8_f4_args *args);
 

@@ -31,11 +31,22 @@ static inline simde__m512 emulated_cvtepi32_ps(simde__m512i x) {
                             _mm256_cvtepi32_ps(simde_mm512_extracti64x4_epi64(x, 1)));
 }
 
+static inline int32_t emulated_reduce_add_epi32(simde__m512i x) {
+    uint32_t lanes[16], sum = 0;
+    simde_mm512_storeu_si512(lanes, x);
+    for (int i = 0; i < 16; i++) {
+        sum += lanes[i];
+    }
+    return (int32_t)sum;
+}
+
 #undef _mm512_cvtepu8_epi32
 #undef _mm512_cvtph_ps
 #undef _mm512_cvtepi32_ps
-#define _mm512_cvtepu8_epi32(x) emulated_cvtepu8_epi32(x)
-#define _mm512_cvtph_ps(x)      emulated_cvtph_ps(x)
-#define _mm512_cvtepi32_ps(x)   emulated_cvtepi32_ps(x)
+#undef _mm512_reduce_add_epi32
+#define _mm512_reduce_add_epi32(x) emulated_reduce_add_epi32(x)
+#define _mm512_cvtepu8_epi32(x)    emulated_cvtepu8_epi32(x)
+#define _mm512_cvtph_ps(x)         emulated_cvtph_ps(x)
+#define _mm512_cvtepi32_ps(x)      emulated_cvtepi32_ps(x)
 
 #endif
