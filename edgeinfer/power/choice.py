@@ -17,9 +17,9 @@ _PLENTY_OF_ROOM = 0.7  # joules are no longer scarce
 class Economy:
     """Of the ways to run a variant: the preferred one, or while joules are scarce the thriftiest.
 
-    A way is left for another one that may well be better: so each is tried, and tried again while
-    it is not known well. It is accounted for as it was guessed. Joules are scarce from when a run
-    had to wait for the bucket, or the window is more than half full, until both have plenty again.
+    A way that was not tried is taken to be as good as it may well be, so that it is tried; it is
+    accounted for as it was guessed. Joules are scarce from when a run had to wait for the bucket,
+    or the window is more than half full, until both have plenty again.
 
     Parameters
     ----------
@@ -57,9 +57,8 @@ class Economy:
         kept = self._thrifty[variant]
         if account.durations[kept].count < _ENOUGH_RUNS:
             return kept
-        others = [way for way in listed if way != kept]
-        best = min(others, key=lambda way: self._cost(way, account, hope=True))
-        if self._cost(best, account, hope=True) * _BETTER < self._cost(kept, account):
+        best = min(listed, key=lambda way: self._cost(way, account))
+        if self._cost(best, account) * _BETTER < self._cost(kept, account):
             self._thrifty[variant] = best
         return self._thrifty[variant]
 
@@ -69,13 +68,12 @@ class Economy:
         fastest = min(self._of[variant], key=lambda way: account.durations[way].mean)
         return [now] if now == fastest else [now, fastest]
 
-    def _cost(self, way: int, account: PowerAccount, *, hope: bool = False) -> float:
-        """Joules of a run, or those that could have been spent meanwhile where these are more.
-
-        With hope, as few as they may well be: a deviation below the mean.
-        """
-        joules = account.joules_bounds(way)[0] if hope else account.joules(way)
-        return max(joules, account.durations[way].mean * self.spend_watts)
+    def _cost(self, way: int, account: PowerAccount) -> float:
+        """Joules of a run, or those that could have been spent meanwhile where these are more."""
+        durations = account.durations[way]
+        tried = durations.count >= _ENOUGH_RUNS
+        joules = account.joules(way) if tried else account.joules_bounds(way)[0]
+        return max(joules, durations.mean * self.spend_watts)
 
 
 class Ladder:
