@@ -1,0 +1,194 @@
+"""What small weights cost a sentence encoder: int8, MXFP4 and NVFP4 beside float, and onnxruntime.
+
+    python tools/accuracy_of_text.py FOLDER             # model.onnx and tokenizer.json
+    python tools/accuracy_of_text.py FOLDER --weights int8 nvfp4 --seconds 0
+
+Sentences are those of Python's own reference pages (pydoc_data), of 4 to 60 words. For each scheme:
+
+    cosine   of its vectors with float ones: mean and least over 200 sentences
+    nearest  share of 500 sentences whose nearest other one is the same as with float vectors
+    file     bytes of the .edge file at lengths 16, 32, 64 and 128; of onnxruntime that of the .onnx
+    session  bytes of RAM that a session takes
+    time     of a run of 128 tokens over onnxruntime's dynamic INT8, both on one thread, in turn;
+             the median of the quotients (taskset keeps the process on one core)
+
+Needs the environment of tools/dev.py: onnxruntime and the extra text. onnxruntime's INT8 is that of
+`quantize_dynamic`, weights per channel.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import edgeinfer.text
+from edgeinfer.convert import convert
+from edgeinfer.printing import format_table, print_json
+
+LENGTHS = (16, 32, 64, 128)
+COSINES, NEAREST = 200, 500
+SCHEMES = ("int8", "mxfp4", "nvfp4")
+
+Vectors = npt.NDArray[np.float32]
+
+
+def sentences(count: int) -> list[str]:
+    """Different sentences of Python's reference pages, of all lengths that a model takes."""
+    from pydoc_data import topics
+
+    found: dict[str, None] = {}
+    for page in topics.topics.values():
+        for part in re.split(r"(?<=[.:])\s+|\n\n+", page):
+            text = " ".join(part.split())
+            if 4 <= len(text.split()) <= 60 and re.match(r"[A-Z].*[a-z]{3}", text):
+                found.setdefault(text)
+    spread = np.random.default_rng(0).permutation(len(found))[:count]
+    listed = list(found)
+    return [listed[i] for i in sorted(spread)]
+
+
+class Peer:
+    """The model in onnxruntime, on one thread."""
+
+    def __init__(self, path: Path, tokenizer: edgeinfer.text.Tokenizer) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 3
+        self.session = onnxruntime.InferenceSession(str(path), options)
+        self._names = [i.name for i in self.session.get_inputs()]
+        self._tokenizer = tokenizer
+
+    def inputs(self, text: str) -> dict[str, npt.NDArray[np.int64]]:
+        """What the model is given for a text."""
+        encoding = self._tokenizer.encode(text, max_length=LENGTHS[-1])
+        fields = {
+            "input_ids": encoding.ids,
+            "attention_mask": encoding.attention_mask,
+            "token_type_ids": encoding.type_ids,
+        }
+        return {name: np.array([fields[name]], np.int64) for name in self._names}
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """As `TextModel.embed`."""
+        rows = []
+        for text in texts:
+            found = self.session.run(None, self.inputs(text))[0]
+            row = found[0].mean(0) if found.ndim == 3 else found[0]
+            rows.append(row / np.linalg.norm(row))
+        return np.array(rows, np.float32)
+
+
+def quantized_peer(source: Path, folder: Path) -> Path:
+    """The model as `quantize_dynamic` makes it."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    path = folder / "dynamic.onnx"
+    quantize_dynamic(source, path, weight_type=QuantType.QInt8, per_channel=True)
+    return path
+
+
+def nearest(vectors: Vectors) -> npt.NDArray[np.int64]:
+    """For each vector the other one with the largest cosine."""
+    scores = vectors @ vectors.T
+    np.fill_diagonal(scores, -2)
+    return np.asarray(scores.argmax(1))
+
+
+def judged(vectors: Vectors, real: Vectors) -> dict[str, float]:
+    """How near vectors are to the float ones."""
+    cosines = np.sum(vectors[:COSINES] * real[:COSINES], axis=1)
+    return {
+        "cosine": float(cosines.mean()),
+        "least": float(cosines.min()),
+        "nearest": float(np.mean(nearest(vectors) == nearest(real))),
+    }
+
+
+def quotients(runs: Sequence[Callable[[], Any]], seconds: float) -> list[float | None]:
+    """Median time of each over that of the last, run in turn."""
+    times: list[list[float]] = []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        row = []
+        for run in runs:
+            start = time.perf_counter()
+            run()
+            row.append(time.perf_counter() - start)
+        times.append(row)
+    if len(times) < 5:
+        return [None] * len(runs)
+    table = np.array(times[1:])
+    return [float(q) for q in np.median(table / table[:, -1:], axis=0)]
+
+
+def main() -> int:
+    """Convert, embed, compare, print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.add_argument("--weights", nargs="+", choices=SCHEMES, default=list(SCHEMES))
+    parser.add_argument("--seconds", type=float, default=30.0, help="of timing; 0: none")
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    rows = measure(args.folder, args.weights, args.seconds)
+    if args.json:
+        print_json(rows)
+        return 0
+    header = ("", "cosine", "least", "nearest", "file, bytes", "session, bytes", "time")
+    print(format_table(header, [_cells(row) for row in rows], right=range(1, 7)))
+    return 0
+
+
+def measure(folder: Path, schemes: Sequence[str], seconds: float) -> list[dict[str, Any]]:
+    """A row for float, for each scheme, and for onnxruntime's dynamic INT8."""
+    source = folder / "model.onnx"
+    tokenizer = edgeinfer.text.Tokenizer(folder)
+    texts = sentences(NEAREST)
+    real = Peer(source, tokenizer).embed(texts)
+    rows: list[dict[str, Any]] = []
+    runs: list[Callable[[], Any]] = []
+    full = {name: np.ones((1, LENGTHS[-1]), np.int64) for name in Peer(source, tokenizer)._names}
+    for scheme in (None, *schemes):
+        made: Any = convert(source, sequence_lengths=LENGTHS, weights=scheme)  # type: ignore[arg-type]
+        model = edgeinfer.text.load(edgeinfer.load(made.data), tokenizer)
+        row = {"name": scheme or "float32", **judged(model.embed(texts), real)}
+        rows.append({**row, "file": len(made.data), "session": made.session_bytes})
+        runs.append(partial(model.model.run, full))
+    with tempfile.TemporaryDirectory() as scratch:
+        path = quantized_peer(source, Path(scratch))
+        peer = Peer(path, tokenizer)
+        found = judged(peer.embed(texts), real)
+        rows.append({"name": "onnxruntime INT8", **found, "file": path.stat().st_size})
+    runs.append(partial(peer.session.run, None, full))
+    for row, quotient in zip(rows, quotients(runs, seconds), strict=True):
+        row["time"] = quotient
+    return rows
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        row["name"],
+        f"{row['cosine']:.4f}",
+        f"{row['least']:.4f}",
+        f"{100 * row['nearest']:.1f} %",
+        f"{row['file']:,}",
+        f"{row['session']:,}" if "session" in row else "",
+        "" if row["time"] is None else f"{row['time']:.2f}",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
