@@ -72,7 +72,8 @@ class Economy:
         """Joules of a run, or those that could have been spent meanwhile where these are more."""
         durations = account.durations[way]
         tried = durations.count >= _ENOUGH_RUNS
-        joules = account.joules(way) if tried else account.joules_bounds(way)[0]
+        low, high = account.joules_bounds(way)  # what is entered is dearer while there is doubt
+        joules = (low + high) / 2 if tried else low
         return max(joules, durations.mean * self.spend_watts)
 
 
