@@ -14,11 +14,11 @@ from edgeinfer.budget import MAX_THREADS, SESSION_THREAD_BYTES, parse_bytes
 from edgeinfer.errors import (
     EdgeInferError,
     InputError,
-    MissingExtraError,
     ModelFileError,
     ModelNotFoundError,
     UnsupportedError,
 )
+from edgeinfer.extras import extra
 from edgeinfer.session import Session, SessionOptions, TensorInfo
 from edgeinfer.source_format import HEAD_BYTES, source_format
 
@@ -381,16 +381,13 @@ def load(
     is_governed = power_budget is not None or energy_budget is not None
     if engine is not None:
         _refuse_what_numba_lacks(options, program, is_governed)
-        try:
+        with extra("engine='numba'", "edgeinfer-convert", "convert,jit"):
             from edgeinfer.engine_numba import load_model
-        except ImportError as error:  # the device's wheel has no such engine
-            what = "engine='numba'"
-            raise MissingExtraError(what, "edgeinfer-convert", "convert,jit") from error
         return load_model(contents, name)
     handle = _open_handle(contents, name)
     if is_governed:
-        from edgeinfer.power.governed import PowerOptions, govern
-
+        with extra("a power or energy budget", "edgeinfer-power", "power"):
+            from edgeinfer.power.governed import PowerOptions, govern
         power = PowerOptions(
             power_budget, window, energy_budget, meter, device_profile, patience, power_levers
         )

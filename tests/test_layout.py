@@ -226,6 +226,7 @@ def test_importing_edgeinfer_loads_little_beside_numpy() -> None:
         "edgeinfer._ffi",
         "edgeinfer.budget",
         "edgeinfer.errors",
+        "edgeinfer.extras",
         "edgeinfer.model",
         "edgeinfer.session",
         "edgeinfer.turn",

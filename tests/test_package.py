@@ -17,7 +17,7 @@ import pytest
 from tests.made_once import made_once
 from tests.requirements import require_module, require_program
 from tools.build_wheels import MAX_WHEEL_BYTES
-from tools.converter_wheel import is_converter
+from tools.wheel_parts import part_of
 
 ROOT = Path(__file__).resolve().parent.parent
 HEADER = ROOT / "csrc" / "include" / "edgeinfer.h"
@@ -141,7 +141,7 @@ def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
 def test_device_part_of_the_wheel_is_small(wheel: Path) -> None:
     """tools/build_wheels.py holds the published wheels, which have no more, to the same."""
     with zipfile.ZipFile(wheel) as archive:
-        parts = [i for i in archive.infolist() if not is_converter(Path(i.filename))]
+        parts = [i for i in archive.infolist() if part_of(Path(i.filename)) is None]
     assert sum(info.compress_size for info in parts) < MAX_WHEEL_BYTES
 
 

@@ -40,7 +40,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from tools import arm_rootfs, build_wheels, musl_test, processes  # noqa: E402
+from tools import arm_rootfs, build_wheels, musl_test, processes, wheel_parts  # noqa: E402
 from tools.arm_rootfs import ARM64, ARMHF, MissingToolError, System  # noqa: E402
 from tools.wheel_targets import Target, find_target, find_zig  # noqa: E402
 
@@ -339,13 +339,13 @@ def prepare(systems: Sequence[System], everything: bool) -> Path:
     zig = find_zig()
     if zig is None:
         raise MissingToolError("install the compiler: pip install ziglang")
-    converter = build_wheels.build_converter(DIST)  # tests make their models with it
+    parts = [build_wheels.build_part(part, DIST) for part in wheel_parts.PARTS]
 
     def prepare_system(system: System) -> str:
         target = target_of(system.machine)
         arm_rootfs.make(system, zig, target.triple)
         wheel = build_wheels.build(target, DIST)
-        arm_rootfs.install_wheels(system, [wheel, converter], "--no-deps", "--force-reinstall")
+        arm_rootfs.install_wheels(system, [wheel, *parts], "--no-deps", "--force-reinstall")
         return f"{wheel.name}: {wheel.stat().st_size} bytes"
 
     at_once([partial(prepare_system, system) for system in systems])
@@ -355,7 +355,7 @@ def prepare(systems: Sequence[System], everything: bool) -> Path:
     print(f"  {wheel.name}: {wheel.stat().st_size} bytes", flush=True)
     site = arm_rootfs.BUILD / "x86_64"
     shutil.rmtree(site, ignore_errors=True)
-    for part in (wheel, converter):
+    for part in (wheel, *parts):
         shutil.unpack_archive(part, site, "zip")
     return site
 

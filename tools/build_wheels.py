@@ -3,11 +3,11 @@
 
     python tools/build_wheels.py --target aarch64
     python tools/build_wheels.py --target x86_64 --libc musllinux
-    python tools/build_wheels.py --converter
+    python tools/build_wheels.py --part convert
     python tools/build_wheels.py --all --out dist
 
-A platform's wheel holds what a device needs; the converter has one of its own, for every platform
-(tools/converter_wheel.py).
+A platform's wheel holds what a device needs; the converter and what measures power have wheels of
+their own, for every platform (tools/wheel_parts.py).
 
 The compiler is the one in the Python package `ziglang`, which brings every C library along; nothing
 is installed on the system. `--cc` takes another one, a GCC cross compiler say, whose C library then
@@ -37,7 +37,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from tools import converter_wheel, processes  # noqa: E402
+from tools import processes, wheel_parts  # noqa: E402
 from tools.elf import SharedLibrary, read_library  # noqa: E402
 from tools.wheel_targets import TARGETS, Target, find_target, find_zig, zig_options  # noqa: E402
 
@@ -167,17 +167,17 @@ def build(target: Target, out: Path, cc: str | None = None, *, anew: bool = Fals
         "SOURCE_DATE_EPOCH": source_date(),
     }
     with clean_tree("" if anew else f"{target.machine}-{target.libc}") as tree:
-        converter_wheel.make_device_tree(tree)
+        wheel_parts.make_device_tree(tree)
         with _built(tree, environment, "--plat-name", target.plat_name) as made:
             check(made, target)
             return _keep(made, out)
 
 
-def build_converter(out: Path) -> Path:
-    """Build the converter's wheel, which is the same for every platform, into `out`."""
+def build_part(part: wheel_parts.Part, out: Path) -> Path:
+    """Build the wheel of a part, which is the same for every platform, into `out`."""
     environment = os.environ | {"SOURCE_DATE_EPOCH": source_date()}
     with clean_tree() as tree:
-        converter_wheel.make_converter_tree(tree)
+        wheel_parts.make_part_tree(tree, part)
         with _built(tree, environment) as made:
             return _keep(made, out)
 
@@ -293,14 +293,18 @@ def main() -> int:
     )
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--target", choices=sorted({t.machine for t in TARGETS}))
-    which.add_argument("--converter", action="store_true", help="the wheel of the converter")
+    which.add_argument(
+        "--part",
+        choices=[part.extra for part in wheel_parts.PARTS],
+        help="a wheel for every platform",
+    )
     which.add_argument("--all", action="store_true", help="every wheel that is published")
     parser.add_argument("--libc", choices=("manylinux", "musllinux"), default="manylinux")
     parser.add_argument("--out", type=Path, default=ROOT / "dist", metavar="FOLDER")
     parser.add_argument("--cc", metavar="COMMAND", help="a compiler for the target, not zig")
     parser.add_argument("--twice", action="store_true", help="build again and compare the bytes")
     arguments = parser.parse_args()
-    if arguments.all or arguments.converter:
+    if arguments.all or arguments.part:
         targets = list(TARGETS) if arguments.all else []
     else:
         one = find_target(arguments.target, arguments.libc)
@@ -311,8 +315,9 @@ def main() -> int:
         for target in targets:
             maker = build_twice if arguments.twice else build
             _report(maker(target, arguments.out, arguments.cc))
-        if arguments.all or arguments.converter:
-            _report(build_converter(arguments.out))
+        for part in wheel_parts.PARTS:
+            if arguments.all or arguments.part == part.extra:
+                _report(build_part(part, arguments.out))
         write_checksums(arguments.out)
     except WheelError as error:
         print(f"build_wheels.py: {error}", file=sys.stderr)

@@ -41,6 +41,7 @@ from edgeinfer.cli.arguments import (
 )
 from edgeinfer.cli.progress import Progress
 from edgeinfer.errors import UnsupportedError
+from edgeinfer.extras import extra
 from edgeinfer.printing import format_table, print_json, printable, shortened
 
 if TYPE_CHECKING:
@@ -196,7 +197,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _measure_energy(args: argparse.Namespace, call: Callable[[], None], model: Model) -> RunEnergy:
     from edgeinfer.cli.energy import measure_energy
-    from edgeinfer.power import best_meter, profile_of_machine, why_unmetered
+
+    with extra("--energy", "edgeinfer-power", "power"):
+        from edgeinfer.power import best_meter, profile_of_machine, why_unmetered
 
     meter = best_meter(name=args.meter)
     is_asked_for = args.meter is not None

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from edgeinfer.cli.arguments import positive_seconds
+from edgeinfer.extras import extra
 from edgeinfer.printing import format_table, print_json, printable
 
 if TYPE_CHECKING:
@@ -48,8 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read and print."""
-    from edgeinfer.power import best_meter, find_meters, why_unmetered
-    from edgeinfer.power.meter import MeterThread
+    with extra("edgeinfer power", "edgeinfer-power", "power"):
+        from edgeinfer.power import best_meter, find_meters, why_unmetered
+        from edgeinfer.power.meter import MeterThread
 
     best = best_meter(name=args.meter)
     others = [] if args.meter else find_meters()

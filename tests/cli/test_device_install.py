@@ -15,7 +15,7 @@ import edgeinfer
 from edgeinfer._ffi import library_path
 from edgeinfer.cli import SUBCOMMANDS
 from tests.device.programs import one_in_one_out
-from tools.converter_wheel import make_device_tree
+from tools.wheel_parts import make_device_tree
 
 NEEDS_CONVERTER = {
     "convert": ["source.onnx"],
@@ -29,13 +29,13 @@ WORKS = {
     "run": ["model.edge", "-i", "x.npy"],
     "bench": ["model.edge", "--runs", "3"],
     "doctor": [],
-    "power": [],
 }
+NEEDS_POWER: dict[str, list[str]] = {"power": []}
 
 
 @pytest.fixture(scope="module")
 def device(repo_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tree without the converter, with files for the commands."""
+    """A tree with what the device's wheel has, and files for the commands."""
     tree = tmp_path_factory.mktemp("device")
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(Path(edgeinfer.__file__).parent, tree / "edgeinfer", ignore=ignored)
@@ -62,7 +62,7 @@ def call(device: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_every_subcommand_is_tried() -> None:
-    assert {*NEEDS_CONVERTER, *WORKS} == set(SUBCOMMANDS)
+    assert {*NEEDS_CONVERTER, *NEEDS_POWER, *WORKS} == set(SUBCOMMANDS)
 
 
 @pytest.mark.parametrize("command", sorted(WORKS))
@@ -93,3 +93,12 @@ def test_the_engine_of_numba_says_what_to_install(device: Path) -> None:
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "pip install 'edgeinfer[convert,jit]'" in done.stderr
+
+
+def test_what_measures_power_says_what_to_install(device: Path) -> None:
+    bench = ["bench", "model.edge", "--runs", "3", "--energy"]
+    for command in (["power"], bench):
+        done = call(device, *command)
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        assert "pip install 'edgeinfer[power]'" in done.stderr

@@ -20,8 +20,8 @@ from edgeinfer._ffi import library_path
 from tests.requirements import require_module, require_program
 from tools import build_wheels, wheel_targets
 from tools.build_wheels import WheelError
-from tools.converter_wheel import is_converter
 from tools.elf import ElfError, SharedLibrary, read_library
+from tools.wheel_parts import CONVERTER, PARTS, POWER, part_of
 from tools.wheel_targets import TARGETS, Target, find_target
 
 GOOD = {
@@ -240,16 +240,19 @@ def test_a_foreign_wheel_is_built_twice_alike(tmp_path: Path) -> None:
         library = read_library(Path(archive.extract(build_wheels.LIBRARY, tmp_path)))
     assert library.machine == target.elf_machine
     assert "libc.so.6" in library.needed
-    converter = build_wheels.build_converter(tmp_path)
-    assert converter.name.endswith("-py3-none-any.whl")
-    both = [name for part in (wheel, converter) for name in modules(part)]
-    assert sorted(both) == sorted(own_modules(), key=str)
-    assert not [name for name in names(wheel) if is_converter(Path(name))]
+    parts = {part: build_wheels.build_part(part, tmp_path) for part in PARTS}
+    assert all(made.name.endswith("-py3-none-any.whl") for made in parts.values())
+    everything = [name for made in (wheel, *parts.values()) for name in modules(made)]
+    assert sorted(everything) == sorted(own_modules(), key=str)
+    assert not [name for name in names(wheel) if part_of(Path(name)) is not None]
+    converter = parts[CONVERTER]
     page = {f"edgeinfer/convert/page/page.{kind}" for kind in ("css", "js")}
     profile = "edgeinfer/convert/plan/device_profiles/zen1.json"
     assert {*page, profile} <= set(names(converter)) and profile not in names(wheel)
     assert needs(wheel, "convert") >= {f"edgeinfer-convert=={version(wheel)}"}
+    assert needs(wheel, "power") == {f"edgeinfer-power=={version(wheel)}"}
     assert needs(converter) >= {f"edgeinfer=={version(wheel)}"}
+    assert needs(parts[POWER]) == {f"edgeinfer=={version(wheel)}"}
     assert "edgeinfer[convert]" in conversion_without_the_converter(wheel, tmp_path / "device")
     if nm := shutil.which("nm"):  # of this machine: reads symbols of any
         listed = subprocess.run(

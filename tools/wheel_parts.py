@@ -1,19 +1,37 @@
-"""What divides the package in two for publication: the device's wheel and the converter's.
+"""What divides the package for publication: the device's wheel, and parts that not all need.
 
     edgeinfer-0.1.0-py3-none-<platform>.whl      the library, and Python to load and run models
+    edgeinfer_power-0.1.0-py3-none-any.whl       `edgeinfer/power`: meters, power budgets
     edgeinfer_convert-0.1.0-py3-none-any.whl     `edgeinfer/convert` but for its reader, and
                                                  the engine of numba, of no use on a device
 
-A device needs the first only, so it stays small. The `convert` extra of the first asks for the
-second, so `pip install 'edgeinfer[convert]'` is all that a workstation needs. Installing from the
-sources puts both into one.
+A device needs the first only, so it stays small. The extras `power` and `convert` of the first ask
+for the others, so `pip install 'edgeinfer[convert]'` is all that a workstation needs. Installing
+from the sources puts all into one.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Part:
+    """A wheel for every platform beside the device's."""
+
+    extra: str
+    """Of pyproject.toml, which asks for the wheel edgeinfer-<extra>."""
+    description: str
+
+
+CONVERTER = Part(
+    "convert", "The part of edgeinfer that makes .edge files of ONNX and TFLite models"
+)
+POWER = Part("power", "The part of edgeinfer that measures energy and keeps power budgets")
+PARTS = (POWER, CONVERTER)
 
 READER = ("__init__", "draw", "model_file", "read", "read_sections")
 """Parts of edgeinfer/convert that a device has: `inspect` and `plan` read files with them."""
@@ -27,9 +45,9 @@ requires = ["setuptools>=77"]
 build-backend = "setuptools.build_meta"
 
 [project]
-name = "edgeinfer-convert"
+name = "edgeinfer-{extra}"
 version = "{version}"
-description = "The part of edgeinfer that makes .edge files of ONNX and TFLite models"
+description = "{description}"
 license = "Apache-2.0"
 license-files = ["LICENSE"]
 requires-python = ">=3.10"
@@ -46,36 +64,37 @@ py-modules = [{modules}]
 """
 
 
-def is_converter(path: Path) -> bool:
-    """Whether a file, named from the root of the repository, belongs to the converter's wheel."""
-    if path.parts[:2] == ("edgeinfer", "convert"):
-        return Path(path.parts[2]).stem not in READER
-    return path.parts[:1] == ("edgeinfer",) and path.parts[1] in ALSO_CONVERTER
+def part_of(path: Path) -> Part | None:
+    """The part that a file, named from the root of the repository, belongs to; None: the device."""
+    if path.parts[:1] != ("edgeinfer",):
+        return None
+    if path.parts[1] == "convert":
+        return None if Path(path.parts[2]).stem in READER else CONVERTER
+    if path.parts[1] == "power":
+        return POWER
+    return CONVERTER if path.parts[1] in ALSO_CONVERTER else None
 
 
 def make_device_tree(tree: Path) -> None:
-    """Take the converter out of a copy of the sources; the `convert` extra asks for its wheel."""
+    """Take the parts out of a copy of the sources; their extras ask for their wheels."""
     for path in _package_files(tree):
-        if is_converter(path):
+        if part_of(path) is not None:
             (tree / path).unlink()
     project = tree / "pyproject.toml"
     text = project.read_text()
-    extra = f'convert = ["edgeinfer-convert=={_version(text)}", '
-    changed, count = re.subn(r"^convert = \[", extra, text, flags=re.MULTILINE)
-    if count != 1:
-        raise ValueError("pyproject.toml has no line that starts with `convert = [`")
-    project.write_text(changed)
+    for part in PARTS:
+        _needs(text, part)
+        asked = f'{part.extra} = ["edgeinfer-{part.extra}=={_version(text)}", '
+        text = re.sub(rf"^{part.extra} = \[", asked, text, flags=re.MULTILINE)
+    project.write_text(text)
 
 
-def make_converter_tree(tree: Path) -> None:
-    """Leave the converter alone in a copy of the sources."""
+def make_part_tree(tree: Path, part: Part) -> None:
+    """Leave a part alone in a copy of the sources."""
     text = (tree / "pyproject.toml").read_text()
-    found = re.search(r"^convert = \[(.*?)\]", text, re.MULTILINE | re.DOTALL)
-    if found is None:
-        raise ValueError("pyproject.toml has no line that starts with `convert = [`")
     packages, modules = set(), set()
     for path in _package_files(tree):
-        if not is_converter(path):
+        if part_of(path) != part:
             (tree / path).unlink()
         elif len(path.parts) == 2:
             modules.add(".".join(path.with_suffix("").parts))
@@ -84,12 +103,22 @@ def make_converter_tree(tree: Path) -> None:
     (tree / "setup.py").unlink()
     (tree / "pyproject.toml").write_text(
         _PROJECT.format(
+            extra=part.extra,
+            description=part.description,
             version=_version(text),
-            needs=found[1].strip(),
+            needs=_needs(text, part),
             packages=", ".join(f'"{name}"' for name in sorted(packages)),
             modules=", ".join(f'"{name}"' for name in sorted(modules)),
         )
     )
+
+
+def _needs(project: str, part: Part) -> str:
+    """What the part's extra lists."""
+    found = re.search(rf"^{part.extra} = \[(.*?)\]", project, re.MULTILINE | re.DOTALL)
+    if found is None:
+        raise ValueError(f"pyproject.toml has no line that starts with `{part.extra} = [`")
+    return found[1].strip()
 
 
 def _package_files(tree: Path) -> Iterator[Path]:
