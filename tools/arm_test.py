@@ -81,6 +81,7 @@ QUICK_TESTS = (
 LEFT_OUT = (
     "--ignore=tests/core/test_embed.py",
     "--ignore=tests/device/test_custom_op.py",
+    "--ignore=tests/device/test_text.py",
     "--deselect=tests/core/test_base.py::test_features_are_those_that_the_kernel_lists",
     "--deselect=tests/core/test_session.py::test_ten_thousand_runs_allocate_nothing",
     "--deselect=tests/device/test_load.py::test_source_model_is_converted_in_memory",

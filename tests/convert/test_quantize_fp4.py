@@ -23,6 +23,7 @@ from edgeinfer.convert.quantize.small_floats import (
     encode_e4m3,
     encode_e8m0,
 )
+from tests.oracle.four_bits import Blocks
 from tools.onnx_node_scope import cases_of
 
 HALVES = np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float32)
@@ -50,6 +51,17 @@ def test_every_code_decodes_as_in_ml_dtypes(decode: Any, reference: Any, codes: 
     expected = all_codes.view(reference).astype(np.float32)
     np.testing.assert_array_equal(decode(all_codes), expected)
     np.testing.assert_array_equal(np.signbit(decode(all_codes)), np.signbit(expected))
+
+
+def test_the_oracle_decodes_as_ml_dtypes() -> None:
+    codes = np.arange(16, dtype=np.uint8)[None]
+    scales = np.arange(256, dtype=np.uint8)[None]
+    elements = codes.view(ml_dtypes.float4_e2m1fn).astype(np.float32)
+    np.testing.assert_array_equal(Blocks("mxfp4", codes, scales).doubled(), 2 * elements)
+    powers = scales.view(ml_dtypes.float8_e8m0fnu).astype(np.float32)
+    np.testing.assert_array_equal(Blocks("mxfp4", codes, scales).factors(), powers)
+    small = scales.view(ml_dtypes.float8_e4m3fn).astype(np.float32) * np.float32(2.0**-8)
+    np.testing.assert_array_equal(Blocks("nvfp4", codes, scales).factors(), small)
 
 
 def test_decode_e2m1_refuses_what_is_no_code() -> None:

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import ml_dtypes
 import numpy as np
 
 from tests.oracle.float_products import fma
+
+
+def _e4m3(code: int) -> float:
+    exponent, mantissa = code >> 3 & 15, code & 7
+    if exponent == 15 and mantissa == 7:
+        return float("nan")
+    magnitude = (mantissa + 8 * (exponent > 0)) * 2.0 ** (max(exponent, 1) - 10)
+    return -magnitude if code & 128 else magnitude
+
+
+_DOUBLED = np.array([0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12], np.int64)
+_E8M0 = np.array([*(2.0 ** (code - 127) for code in range(255)), np.nan], np.float32)
+_E4M3 = np.array([_e4m3(code) for code in range(256)], np.float32)
 
 
 @dataclass(frozen=True)
@@ -24,13 +36,13 @@ class Blocks:
 
     def doubled(self) -> np.ndarray:
         """Twice the elements, exact integers."""
-        return (2 * self.codes.view(ml_dtypes.float4_e2m1fn).astype(np.float32)).astype(np.int64)
+        return _DOUBLED[self.codes]
 
     def factors(self) -> np.ndarray:
         """Scales as sums take them: those of NVFP4 times 2^-8."""
         if self.scheme == "mxfp4":
-            return self.scales.view(ml_dtypes.float8_e8m0fnu).astype(np.float32)
-        return self.scales.view(ml_dtypes.float8_e4m3fn).astype(np.float32) * np.float32(2.0**-8)
+            return _E8M0[self.scales]
+        return _E4M3[self.scales] * np.float32(2.0**-8)
 
 
 def sums(x: np.ndarray, w: Blocks, start: np.ndarray) -> np.ndarray:
