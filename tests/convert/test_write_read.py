@@ -310,7 +310,7 @@ def test_every_truncation_is_noticed_by_both() -> None:
         read_model(data + b"\0")
 
 
-def test_weights_of_four_bits_ask_for_minor_version_2() -> None:
+def test_weights_of_four_bits_and_dynamic_products_ask_for_minor_version_2() -> None:
     for make in test_four_bit_contracts.GOOD:
         operation = make()
         inputs = [v for v in operation.inputs if v is not None and v.data is None]
@@ -318,7 +318,8 @@ def test_weights_of_four_bits_ask_for_minor_version_2() -> None:
         model = read_model(write_model([(program, plan_program(program))], {}))
         assert model.version == (1, 2)
         weights, value = model.programs[0].nodes[0].inputs[1], operation.inputs[1]
-        assert weights is not None and value is not None and value.scheme
+        assert weights is not None and value is not None
+        assert bool(value.scheme) == (value.dtype == "uint8")
         assert_same_tensor(weights, value)
 
 
