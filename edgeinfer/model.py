@@ -227,9 +227,10 @@ class Model:
         on_late: str = "refuse",
     ) -> Any:
         """Run once in the model's own session; see `Session.run`."""
-        if deadline is None:
-            return self._session.run(x, quantize=quantize, dequantize=dequantize)
-        return self._session.run(x, deadline=deadline, priority=priority, on_late=on_late)
+        return self._session.run(
+            x, quantize=quantize, dequantize=dequantize,
+            deadline=deadline, priority=priority, on_late=on_late,
+        )  # fmt: skip
 
     def run_into(self, out: Array | Mapping[str, Array], x: Array | Mapping[str, Array]) -> None:
         """Run once without copies in the model's own session; see `Session.run_into`."""
@@ -301,7 +302,7 @@ def load(
     engine: str | None = None,
     program: str | None = None,
     power_budget: float | str | None = None,
-    window: float | str = 10.0,
+    window: float | str | None = None,
     energy_budget: float | str | None = None,
     ladder: Sequence[Source] = (),
     patience: float | str | None = None,
@@ -340,7 +341,7 @@ def load(
     power_budget : watts as float, or text such as "1.5W"
         Keep the mean power of every `window` below, of all that the meter covers. Runs wait for it
         as long as they have to (docs/power.md); the model is a `power.GovernedModel`.
-    window : seconds as float, or text such as "10s"
+    window : seconds as float, or text such as "10s"; ten seconds by default
     energy_budget : joules as float, or text such as "20mJ"
         What one run may take beyond the idle power. Variants that take more are not used.
     ladder : sequence of sources
@@ -395,10 +396,10 @@ def load(
         if program is not None:
             handles = [_program_named(variant, program) for variant in handles]
         return govern(handles, options, power)
-    if ladder or power_levers or not (patience is meter is device_profile is None):
+    if ladder or power_levers or not (window is patience is meter is device_profile is None):
         raise InputError(
-            "ladder, patience, meter, device_profile and power_levers are about a power budget: "
-            "pass power_budget or energy_budget too"
+            "window, ladder, patience, meter, device_profile and power_levers are about a power "
+            "budget: pass power_budget or energy_budget too"
         )
     if program is not None:
         return Model(_program_named(handle, program), options)

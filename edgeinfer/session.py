@@ -247,9 +247,10 @@ class Session:
         PowerBudgetError
             The run cannot be had under the power budget, or not before the deadline.
         """
-        if deadline is not None:
+        if deadline is not None or priority != 0 or on_late != "refuse":
             raise InputError(
-                "deadline needs a power budget: pass power_budget or energy_budget to load"
+                "deadline, priority and on_late need a power budget: pass power_budget or "
+                "energy_budget to load"
             )
         if (
             type(x) is _ndarray

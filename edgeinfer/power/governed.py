@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 _FIRST_GUESS_SECONDS = 0.01
 _LEAST_WATTS = 0.05
 _ON_LATE: dict[str, OnLate] = {"refuse": "refuse", "degrade": "degrade"}
+_WINDOW = 10.0
+"""Seconds, where `load` is not told."""
 _TRIES = 2  # runs of each way when a model is loaded
 
 
@@ -63,7 +65,7 @@ class PowerOptions:
     """The arguments of `load` that are about power, as they were given."""
 
     power_budget: float | str | None
-    window: float | str
+    window: float | str | None
     energy_budget: float | str | None
     meter: Meter | str | None
     device_profile: DeviceEnergy | str | None
@@ -75,7 +77,7 @@ class PowerOptions:
         watts, joules = self.power_budget, self.energy_budget
         return PowerBudget(
             watts=None if watts is None else parse_watts(watts),
-            window=parse_seconds(self.window),
+            window=_WINDOW if self.window is None else parse_seconds(self.window),
             joules_per_run=None if joules is None else parse_joules(joules),
             patience=None if self.patience is None else parse_seconds(self.patience, "patience"),
         )
@@ -130,22 +132,6 @@ class GovernedModel(Model):
             for lever in levers:
                 lever.close()
             raise
-
-    def run(
-        self,
-        x: npt.ArrayLike | Mapping[str, npt.ArrayLike],
-        *,
-        quantize: bool = False,
-        dequantize: bool = False,
-        deadline: float | str | None = None,
-        priority: int = 0,
-        on_late: str = "refuse",
-    ) -> Any:
-        """Run once in the model's own session; see `Session.run`."""
-        return self._session.run(
-            x, quantize=quantize, dequantize=dequantize,
-            deadline=deadline, priority=priority, on_late=on_late,
-        )  # fmt: skip
 
     def __enter__(self) -> GovernedModel:
         super().__enter__()

@@ -9,6 +9,7 @@ import threading
 import time
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -125,8 +126,14 @@ def test_deadlines_are_refused_at_once() -> None:
         assert time.monotonic() - start < 1.0
         with pytest.raises(InputError, match="on_late is 'perhaps'"):
             model.run(x, on_late="perhaps")
-    with pytest.raises(InputError, match="deadline needs a power budget"):
-        edgeinfer.load(one_in_one_out()).run(x, deadline=1.0)
+    asked: dict[str, Any]
+    for asked in ({"deadline": 1.0}, {"priority": 1}, {"on_late": "degrade"}):
+        with pytest.raises(InputError, match="deadline, priority and on_late need a power budget"):
+            edgeinfer.load(one_in_one_out()).run(x, **asked)
+    about_power: list[dict[str, Any]] = [{"window": "10s"}, {"device_profile": "pi-5"}]
+    for arguments in about_power:
+        with pytest.raises(InputError, match="are about a power budget"):
+            edgeinfer.load(one_in_one_out(), **arguments)
 
 
 def test_a_budget_below_idle_power_is_refused_with_both_figures() -> None:
