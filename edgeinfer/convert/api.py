@@ -389,8 +389,9 @@ def _use_blocks(graph: Graph, weights: WeightScheme) -> None:
         raise InputError(f"weights is {weights!r}; it must be one of {WEIGHT_SCHEMES}")
     if not use_blocks(graph, weights):
         raise InputError(
-            f"weights={weights!r}: {graph.name} has no fully connected layer on float32; "
-            "convolutions are quantised when there is calibration data, calibration=..."
+            f"weights={weights!r}: {graph.name} has no fully connected layer on float32 that they "
+            "fit: with finite weights, of which blocks are smaller than int8; convolutions are "
+            "quantised when there is calibration data, calibration=..."
         )
     round_tables(graph)
 
