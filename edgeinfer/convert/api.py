@@ -22,7 +22,7 @@ from edgeinfer.convert.plan.device_profile import DeviceProfileSource, load_devi
 from edgeinfer.convert.precision_reasons import in_order, precision_reasons, refuse_float
 from edgeinfer.convert.program import Operation, Plan, Program, Value
 from edgeinfer.convert.sequence_lengths import SharedConstants, checked_lengths, program_name
-from edgeinfer.convert.source_bytes import source_bytes
+from edgeinfer.convert.source_bytes import source_bytes, source_folder
 from edgeinfer.convert.write import write_model
 from edgeinfer.custom import load_custom_ops
 from edgeinfer.errors import ConversionError, InputError
@@ -425,7 +425,8 @@ def _read(
             source.name = name
         return source, ""
     data, called, suffix = source_bytes(source, name)
-    graph = read(_format_of(data, suffix, called), data, called, fixed, sequence_length)
+    found = _format_of(data, suffix, called)
+    graph = read(found, data, called, fixed, sequence_length, source_folder(source))
     return graph, hashlib.sha256(data).hexdigest()
 
 

@@ -26,3 +26,8 @@ def source_bytes(
     except OSError as error:
         raise unreadable_model(path, error) from error
     return data, name or path.name, path.suffix.lower()
+
+
+def source_folder(source: str | os.PathLike[str] | bytes) -> Path | None:
+    """Where a source model lies, with files that it may name; None for bytes."""
+    return None if isinstance(source, bytes) else Path(source).parent

@@ -143,15 +143,6 @@ def test_an_open_shape_is_refused_with_advice(dim: str | None) -> None:
     assert "--shape x=" in problem.advice
 
 
-def test_external_data_is_refused_with_advice() -> None:
-    nodes = [helper.make_node("Add", ["x", "c"], ["y"])]
-    model = model_of(nodes, [info("x", [2])], [info("y", [2])], {"c": np.array([1, 2], np.float32)})
-    tensor = model.graph.initializer[0]
-    tensor.data_location = TensorProto.EXTERNAL
-    tensor.external_data.add(key="location", value="weights.bin")
-    refuse(model.SerializeToString(), "keeps 'c' in another file.*save_as_external_data=False")
-
-
 def test_an_old_operator_set_is_refused_with_advice() -> None:
     nodes = [helper.make_node("Relu", ["x"], ["y"])]
     model = model_of(nodes, [info("x", [2])], [info("y", [2])], opset=6)

@@ -29,7 +29,7 @@ from edgeinfer.convert.quantize.measure import Reals, real_values
 from edgeinfer.convert.quantize.prepare_graph import name_uniquely
 from edgeinfer.convert.quantize.run_graph import MAX_BYTES, MAX_THREADS, Array, GraphRunner, Sample
 from edgeinfer.convert.read import read_model
-from edgeinfer.convert.source_bytes import source_bytes
+from edgeinfer.convert.source_bytes import source_bytes, source_folder
 from edgeinfer.convert.write import write_model
 from edgeinfer.errors import ConversionError
 from edgeinfer.source_format import source_format
@@ -136,7 +136,7 @@ def observe_model(
     if found is None:
         return _of_file(read_model(data), called)
     fixed = {key: tuple(map(int, shape)) for key, shape in (shapes or {}).items()}
-    graph = read(found, data, called, fixed)
+    graph = read(found, data, called, fixed, folder=source_folder(source))
     set_input_layout_where_it_applies(graph, input_layout)
     return _of_graph(graph, called)
 

@@ -12,6 +12,7 @@ Everything else stays in the file's order of axes.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from edgeinfer.convert.graph import Graph
 
@@ -59,19 +60,22 @@ def read(
     name: str,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     sequence_length: int | None = None,
+    folder: Path | None = None,
 ) -> Graph:
     """Read an ONNX model.
 
     Parameters
     ----------
     data : bytes
-        A whole .onnx file, without external data.
+        A whole .onnx file.
     name : str
         What messages call the model.
     shapes : mapping of str to tuple of int, optional
         Shapes of inputs that the file leaves open; "" is the only input of a model that has one.
     sequence_length : int, optional
         The second axis of inputs [batch, sequence, ...] that are open otherwise; their batch is 1.
+    folder : Path, optional
+        Where the file lies, and the files of its external data with it.
 
     Returns
     -------
@@ -87,7 +91,7 @@ def read(
     MissingExtraError
         The `onnx` package is not installed.
     """
-    file = ModelFile(data, name, shapes, sequence_length)
+    file = ModelFile(data, name, shapes, sequence_length, folder)
     graph = GraphBuilder(file, HANDLERS).build()
     graph.metadata = file.metadata
     return graph

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -17,6 +18,7 @@ import numpy.typing as npt
 from edgeinfer.convert.graph import Problem
 from edgeinfer.errors import ConversionError, MissingExtraError
 
+from .external_data import load_external_data
 from .fix_shapes import advise_shape, describe_dimensions, fix_shapes
 from .widen_halves import widen_halves
 
@@ -81,6 +83,7 @@ def load_onnx() -> ModuleType:
     try:
         import onnx
         import onnx.checker
+        import onnx.external_data_helper
         import onnx.inliner
         import onnx.reference
         import onnx.shape_inference
@@ -110,11 +113,12 @@ class ModelFile:
         name: str,
         shapes: Mapping[str, tuple[int, ...]] | None = None,
         sequence_length: int | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.name = name
         self._onnx = load_onnx()
         model = self._parse(data)
-        self._refuse_external_data(model)
+        external = load_external_data(self._onnx, model, folder, name)
         if shapes or sequence_length is not None:
             fix_shapes(model, shapes or {}, name, sequence_length)
         model = self._checked(model)
@@ -142,6 +146,8 @@ class ModelFile:
             self.constants[tensor.name] = self._array(tensor)
         self.nodes = list(self._read_nodes(graph.node))
         self.metadata = self._describe(model)
+        if external:
+            self.metadata["external_data"] = external
 
     def _parse(self, data: bytes) -> Any:
         from google.protobuf.message import DecodeError
@@ -183,16 +189,6 @@ class ModelFile:
             texts += [attribute.name for attribute in node.attribute]
         if not all(isinstance(text, str) for text in texts):
             raise self._damaged("a name in it is not UTF-8")
-
-    def _refuse_external_data(self, model: Any) -> None:
-        nodes = [*model.graph.node, *(node for f in model.functions for node in f.node)]
-        attributes = (a.t for node in nodes for a in node.attribute if a.HasField("t"))
-        for tensor in [*model.graph.initializer, *attributes]:
-            if tensor.data_location == self._onnx.TensorProto.EXTERNAL:
-                raise ConversionError(
-                    f"{self.name} keeps {tensor.name!r} in another file; load it and save it as "
-                    "one file: onnx.save(onnx.load(path), path, save_as_external_data=False)"
-                )
 
     def _refuse_open_shapes(self, graph: Any) -> None:
         problems = []
