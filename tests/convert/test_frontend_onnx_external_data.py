@@ -75,7 +75,7 @@ def test_a_model_in_two_files_is_the_model_in_one(tmp_path: Path) -> None:
 
 
 def test_bytes_alone_do_not_lead_to_other_files(tmp_path: Path) -> None:
-    with pytest.raises(ConversionError, match="keeps 'w' in another file.*give the path"):
+    with pytest.raises(ConversionError, match=r"keeps 'w' in another file.*give the path"):
         convert(saved(tmp_path).read_bytes())
 
 

@@ -1,9 +1,9 @@
 """Readers of source models, one module per format: bytes in, `graph.Graph` out.
 
 A reader module has `read(data, name, shapes=None) -> Graph`, and is imported only when a model
-of its format is read: each needs packages of its own. Where the format can say that the length of a
-sequence is open, `read` takes `sequence_length` too, and where it can keep constants in other files,
-`folder`.
+of its format is read: each needs packages of its own. Where the format can say that the length of
+a sequence is open, `read` takes `sequence_length` too, and where it can keep constants in other
+files, `folder`.
 """
 
 from __future__ import annotations

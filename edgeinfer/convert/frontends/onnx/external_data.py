@@ -1,7 +1,7 @@
 """Constants of an .onnx file that lie in files beside it ("external data").
 
-torch.onnx.export and Optimum write them for all but small models. The `onnx` package reads them, and
-refuses names that lead out of the folder, links, and pieces that lie outside of their file.
+torch.onnx.export and Optimum write them for all but small models. The `onnx` package reads them,
+and refuses names that lead out of the folder, links, and pieces that lie outside of their file.
 """
 
 from __future__ import annotations
