@@ -49,6 +49,7 @@ from edgeinfer.convert.program import Operation, Program, Value  # noqa: E402
 from edgeinfer.convert.quantize.block_weights import BLOCK, Scheme  # noqa: E402
 from edgeinfer.convert.write import write_model  # noqa: E402
 from edgeinfer.printing import format_table, json_text  # noqa: E402
+from edgeinfer.system.caches import last_level_cache_bytes  # noqa: E402
 from tools.bench_peers import build_peak  # noqa: E402
 
 SCHEMES: tuple[Scheme, ...] = ("mxfp4", "nvfp4")
@@ -282,15 +283,6 @@ def measure_peer(operator: str, case: Case, threads: int, seconds: float) -> Fig
                   1e-9 * macs / fastest, None, None)  # fmt: skip
 
 
-def cache_bytes() -> int:
-    """The last-level cache, 8 MiB where the system does not say."""
-    for index in (3, 2):
-        path = Path(f"/sys/devices/system/cpu/cpu0/cache/index{index}/size")
-        if path.exists():
-            return int(path.read_text().strip().removesuffix("K")) << 10
-    return 8 << 20
-
-
 def print_table(figures: Sequence[Figure], cases: Sequence[Case]) -> None:
     """A row for each of ours and the peers', and one for the limits."""
     rows = []
@@ -334,7 +326,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.k % (2 * max(BLOCK.values())):
         parser.error(f"--k {options.k}: must be a multiple of {2 * max(BLOCK.values())}")
-    cases = cases_of(options.k, cache_bytes(), options.batches, options.dram_bytes)
+    cases = cases_of(
+        options.k, last_level_cache_bytes() or 8 << 20, options.batches, options.dram_bytes
+    )
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory() as folder:
         limits = find_limits(Path(folder))

@@ -6,8 +6,9 @@ the Python call. For figures that can be compared, pin the process to a core for
 and, between runs, meanwhile; a run that heat, power or firmware slowed down is told as such.
 
 --profile says where the time goes: for each step the kernel that runs it and the tier that this is
-of, its median time, its share, and what it achieves. One of every eight runs is profiled; the
-percentiles are those of the others.
+of, its median time, its share, and what it achieves, also as a share of what this machine reads
+from memory and from its last-level cache. One of every eight runs is profiled; the percentiles are
+those of the others.
 
 --energy says what a run costs in joules, by the machine's best meter (edgeinfer power lists them)
 or, where there is none, by a model of the board, which is marked as such. It runs once more for
@@ -20,7 +21,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -160,12 +161,15 @@ def run(args: argparse.Namespace) -> int:
         }
         if profiler is not None:
             from edgeinfer.cli.profiling import profile_rows, write_trace
+            from edgeinfer.cli.read_bandwidth import measure_read_bandwidth
 
             result["profiled_runs"] = profiler.runs
             result["profiled_p50_us"] = float(np.percentile(profiled, 50))
             if args.profile:
+                bandwidth = measure_read_bandwidth(model.threads)
+                result["read_bandwidth"] = asdict(bandwidth)
                 result["steps"] = profile_rows(
-                    profiler.costs, profiler.medians_us().tolist(), args.peak
+                    profiler.costs, profiler.medians_us().tolist(), args.peak, bandwidth
                 )
             if args.trace:
                 write_trace(Path(args.trace), profiler, model.name)
@@ -216,7 +220,7 @@ def _print_profile(result: dict[str, Any]) -> None:
     with_peak = any("share_of_peak" in row for row in steps)
     header = ["step", "node", "operator", "kernel", "µs", "%", "GMAC/s"]
     header += ["% of peak"] if with_peak else []
-    header += ["GB/s", "bytes"]
+    header += ["GB/s", "% of memory", "% of cache", "bytes", "weights"]
     rows = []
     for row in steps:
         cells = [row["step"], shortened(row["node"], 40), row["operator"], row["kernel"]]
@@ -224,7 +228,9 @@ def _print_profile(result: dict[str, Any]) -> None:
         cells += [f"{row['gmacs']:.1f}" if row["macs"] else ""]
         if with_peak:
             cells += [f"{100 * row['share_of_peak']:.0f}" if row["macs"] else ""]
-        cells += [f"{row['gb_per_s']:.1f}", f"{row['bytes']:,}"]
+        cells += [f"{row['gb_per_s']:.1f}"]
+        cells += [_percent(row["share_of_memory"]), _percent(row["share_of_cache"])]
+        cells += [f"{row['bytes']:,}", f"{row['weight_bytes']:,}" if row["weight_bytes"] else ""]
         rows.append(cells)
     numbers = range(4, len(header))
     print(f"\n{format_table(header, rows, right=(0, *numbers))}")
@@ -234,6 +240,24 @@ def _print_profile(result: dict[str, Any]) -> None:
         f"\n{len(steps)} steps, {total:,.2f} µs without the call from Python; medians of "
         f"{result['profiled_runs']:,} profiled runs, which took {longer:.1f} % longer than others"
     )
+    print(_reads_text(result["read_bandwidth"]))
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.0f}"
+
+
+def _reads_text(bandwidth: dict[str, Any]) -> str:
+    """What the machine reads, in words."""
+    threads = (
+        "1 thread reads" if bandwidth["threads"] == 1 else f"{bandwidth['threads']} threads read"
+    )
+    known = [
+        f"{bandwidth[key]:.1f} GB/s from {name}"
+        for key, name in (("memory", "memory"), ("cache", "the last-level cache"))
+        if bandwidth[key] is not None
+    ]
+    return f"{threads} {' and '.join(known) or 'at a rate that could not be measured'} here"
 
 
 def random_input(info: TensorInfo, rng: np.random.Generator) -> Array:

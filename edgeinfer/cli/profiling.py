@@ -20,6 +20,7 @@ from edgeinfer._ffi import check, ffi, lib
 from edgeinfer.step_costs import StepCost
 
 if TYPE_CHECKING:
+    from edgeinfer.cli.read_bandwidth import ReadBandwidth
     from edgeinfer.model import Model
 
 _CALIBRATION_NS = 20_000_000
@@ -75,9 +76,12 @@ class StepProfiler:
 
 
 def profile_rows(
-    costs: Sequence[StepCost], medians_us: Sequence[float], peak_gmacs: float | None
+    costs: Sequence[StepCost],
+    medians_us: Sequence[float],
+    peak_gmacs: float | None,
+    bandwidth: ReadBandwidth,
 ) -> list[dict[str, Any]]:
-    """One row per step, with rates."""
+    """One row per step, with rates and what share of the machine's they are; None if not known."""
     total = float(np.sum(medians_us)) or 1.0
     rows = []
     for i, (cost, us) in enumerate(zip(costs, medians_us, strict=True)):
@@ -92,12 +96,19 @@ def profile_rows(
             "macs": cost.macs,
             "gmacs": cost.macs / ns,
             "bytes": cost.bytes,
+            "weight_bytes": cost.weight_bytes,
             "gb_per_s": cost.bytes / ns,
+            "share_of_memory": _share(cost.bytes / ns, bandwidth.memory),
+            "share_of_cache": _share(cost.bytes / ns, bandwidth.cache),
         }
         if peak_gmacs is not None:
             row["share_of_peak"] = cost.macs / ns / peak_gmacs
         rows.append(row)
     return rows
+
+
+def _share(rate: float, most: float | None) -> float | None:
+    return None if most is None else rate / most
 
 
 def write_trace(path: Path, profiler: StepProfiler, model: str) -> None:

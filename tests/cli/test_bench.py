@@ -76,6 +76,13 @@ def test_profile_names_every_step_its_kernel_and_where_the_time_went(
         assert kernel in ("lut8_b1", "maximum_s8")
         assert lib().ei_tier_supported(tier.encode())
         assert row["us"] >= 0 and row["gb_per_s"] > 0
+        assert row["weight_bytes"] < row["bytes"]
+        if result["read_bandwidth"]["memory"]:
+            share = row["gb_per_s"] / result["read_bandwidth"]["memory"]
+            assert row["share_of_memory"] == share
+    assert [row["weight_bytes"] > 0 for row in steps] == [
+        row["kernel"][:4] == "lut8" for row in steps
+    ]
     assert sum(row["share"] for row in steps) == pytest.approx(1)
     assert 0 < sum(row["us"] for row in steps) <= result["profiled_p50_us"] * 1.5
     assert result["runs"] == 20
@@ -93,7 +100,8 @@ def test_the_table_shows_percent_of_peak_when_the_peak_is_given(
     chain_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plain = bench(chain_file, capsys, "--profile")
-    assert "% of peak" not in plain
+    assert "% of peak" not in plain and "% of memory" in plain
+    assert re.search(r"1 thread reads .* here", plain)
     assert re.search(r"\d+ steps, [\d.]+ µs .* profiled runs, which took -?[\d.]+ % longer", plain)
     assert "% of peak" in bench(chain_file, capsys, "--profile", "--peak", "100")
     steps = bench(chain_file, capsys, "--profile", "--peak", "100", "--json")["steps"]
