@@ -261,6 +261,7 @@ class _Stream:
     def plan(self) -> tuple[Program, Plan]:
         steps: list[Step] = []
         ring_rows = [1] * len(self.rings)
+        longest = [1] * len(self.rings)
         written = [0] * len(self.rings)
         main = len(self.rings)
         for begin, end in _bands(self.operation, self.band):
@@ -268,11 +269,12 @@ class _Stream:
                 first, last = self.reads[i](begin, end)
                 if last > written[i]:
                     steps.append(Step(i, written[i], last))
+                    longest[i] = max(longest[i], last - written[i])
                     written[i] = last
                 if last > first:
                     # A step may overwrite only what no later band reads: count from `first`.
                     ring_rows[i] = max(ring_rows[i], written[i] - first)
-                ring_rows[i] = min(max(ring_rows[i], self._longest(steps, i)), ring.rows)
+                ring_rows[i] = min(max(ring_rows[i], longest[i]), ring.rows)
             steps.append(Step(main, begin, end))
             steps.append(Step(main + 1, begin, end))
         for i, ring in enumerate(self.rings):
@@ -310,7 +312,3 @@ class _Stream:
 
         program = Program("main", [*self.sources, *self.guards], results, self.operations)
         return program, Plan(program, self.operations, buffers, placements, steps, offset, 0)
-
-    @staticmethod
-    def _longest(steps: list[Step], operation: int) -> int:
-        return max((s.row_end - s.row_begin for s in steps if s.operation == operation), default=1)
