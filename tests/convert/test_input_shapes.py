@@ -96,6 +96,14 @@ def test_open_shapes_are_listed_with_what_to_do() -> None:
     assert "[batch, 3, h] is not fixed" in first
     assert "--shape a=batch,3,h, a number in the place of batch, h" in first
     assert "[batch, 3, ?] is not fixed" in second and "shapes={'b': ...}" in second
+    assert "sequence" not in first + second
+
+
+def test_an_open_sequence_is_told_of_lengths() -> None:
+    with pytest.raises(ConversionError) as caught:
+        convert(two_inputs([1, "tokens"], [1, "tokens"], [1, "tokens"]), name="m.onnx")
+    advice = str(caught.value.problems[0])
+    assert "where tokens is the length of a sequence, with --sequence-lengths" in advice
 
 
 @pytest.mark.parametrize(

@@ -78,10 +78,13 @@ def advise_shape(info: Any) -> str:
         )
     dims = [_described(dim) for dim in _dimensions(info)]
     opened = ", ".join(dict.fromkeys(d for d in dims if not d.isdecimal()))
-    return (
+    advice = (
         f"use edgeinfer convert with --shape {info.name}={','.join(dims)}, a number in the "
         f"place of {opened}; in Python with shapes={{{info.name!r}: ...}}"
     )
+    if len(dims) == 2 and not dims[1].isdecimal():  # token ids, as a rule
+        advice += f"; where {dims[1]} is the length of a sequence, with --sequence-lengths 32,128"
+    return advice
 
 
 def _fix(info: Any, shape: tuple[int, ...], sizes: dict[str, tuple[int, str]], model: str) -> None:
