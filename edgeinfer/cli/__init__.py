@@ -30,7 +30,7 @@ exit codes:
   1  a file, an input or this machine does not allow it; the message says why
   2  wrong usage
   3  the source model cannot be converted; every reason is listed
-  4  over the RAM budget
+  4  over the RAM budget, or the budget of weights
   5  not accurate enough: quantisation costs more than --max-drop, or a layer breaks a limit of
      compare
 """

@@ -20,7 +20,7 @@ from edgeinfer.convert.passes import run_passes
 from edgeinfer.convert.plan import plan_curve, plan_program, session_bytes
 from edgeinfer.convert.plan.device_profile import DeviceProfileSource, load_device_profile
 from edgeinfer.convert.precision_reasons import in_order, precision_reasons, refuse_float
-from edgeinfer.convert.program import Operation, Plan, Program, Value
+from edgeinfer.convert.program import Operation, Plan, Program, Value, constant_bytes
 from edgeinfer.convert.sequence_lengths import SharedConstants, checked_lengths, program_name
 from edgeinfer.convert.source_bytes import source_bytes, source_folder
 from edgeinfer.convert.write import write_model
@@ -219,9 +219,11 @@ def convert(
     begin("passes")
     quantized = accuracy = None
     if calibration is not None:
+        if weights is None and quantization.get("weights_budget") is not None:
+            weights = "nvfp4"
         if weights is not None:
             quantization["weights"] = weights
-        quantized = _quantize(graph, calibration, quantization, strict, begin)
+        quantized = _quantize(graph, calibration, quantization, strict, float_weights, begin)
         graph = quantized.graph
         lowered = lower(graph, float_weights=float_weights)
     elif quantize is not None or quantization:
@@ -314,18 +316,26 @@ def _quantize(
     calibration: CalibrationSource,
     quantization: dict[str, Any],
     strict: bool,
+    float_weights: str,
     progress: Callable[[str], None],
 ) -> Quantized:
     from edgeinfer.convert.quantize.limit_drop import limit_drop
+    from edgeinfer.convert.quantize.mix_schemes import fit_weights
     from edgeinfer.convert.quantize.post_training import QuantizationOptions, quantize_model
 
     options = QuantizationOptions(**quantization)
     _refuse(graph.name, graph.problems)
     run_passes(graph)
     quantized = quantize_model(graph, calibration, options, progress)
+
+    def sized(finished: Graph) -> int:
+        return constant_bytes([lower(finished, float_weights=float_weights).program])
+
+    if options.weights_budget is not None:
+        quantized = fit_weights(quantized, sized, progress)
     if options.max_drop is None:
         return quantized
-    return limit_drop(quantized, allow_float=not strict, progress=progress)
+    return limit_drop(quantized, allow_float=not strict, sized=sized, progress=progress)
 
 
 def _measure(

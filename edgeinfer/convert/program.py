@@ -7,7 +7,9 @@ Operators, operand order and parameters are those of `operators.def`.
 
 from __future__ import annotations
 
+import hashlib
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,6 +103,19 @@ class Program:
     outputs: list[Value]
     operations: list[Operation]
     scratch_bytes: int = 0
+
+
+def constant_bytes(programs: Iterable[Program]) -> int:
+    """Bytes of the constants that programs of one file read; equal contents count once."""
+    sizes: dict[bytes, int] = {}
+    for program in programs:
+        for operation in program.operations:
+            for value in operation.inputs:
+                if value is not None and value.data is not None:
+                    contents = np.ascontiguousarray(value.data)
+                    digest = hashlib.sha256(contents.data.cast("B")).digest()
+                    sizes[digest] = contents.nbytes
+    return sum(sizes.values())
 
 
 @dataclass

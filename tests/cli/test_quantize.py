@@ -94,6 +94,7 @@ def test_every_option_arrives(
         (["--calibrate", "SAMPLES", "--samples", "9"], "holds 9 samples; calibration needs"),
         (["--calibrate", "SAMPLES", "--percentile", "20"], "percentile is 20.0"),
         (["--calibrate", "SAMPLES", "--scale", "16"], "does not look normalised"),
+        (["--calibrate", "SAMPLES", "--weights", "nvfp4", "--int8", "logit"], "tensor 'logit'"),
     ],
 )
 def test_refusals_say_what_to_do(
@@ -106,6 +107,14 @@ def test_refusals_say_what_to_do(
     assert not (tmp_path / "x.edge").exists()
 
 
+def test_a_budget_of_weights_that_nothing_fits_has_the_exit_code_of_budgets(
+    samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--calibrate", str(samples), "--method", "minmax", "--weights-budget", "1KiB"]
+    code, _, err = run(capsys, "-o", tmp_path / "x.edge", *words)
+    assert code == 4 and "constants take at least" in err and "1,024 bytes" in err
+
+
 def calibration_options() -> dict[str, list[str]]:
     """Every option of quantisation and accuracy, as given, by its name in the namespace."""
     parser = argparse.ArgumentParser()
@@ -113,7 +122,7 @@ def calibration_options() -> dict[str, list[str]]:
     add_accuracy_arguments(parser)
     actions = [a for a in parser._actions if a.dest not in ("help", "calibrate")]
     value = {"percentile": "99", "scale": "2", "mean": "1", "std": "1", "samples": "3", "seed": "0"}
-    value |= {"max_drop": "1%", "max_raised": "0", "prune": "0"}
+    value |= {"max_drop": "1%", "max_raised": "0", "prune": "0", "weights_budget": "1KiB"}
     return {
         a.dest: [
             a.option_strings[-1],

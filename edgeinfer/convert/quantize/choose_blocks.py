@@ -45,6 +45,10 @@ class ChosenBlocks(ChosenWeights):
         """The weights that the blocks stand for."""
         return self.blocks.values().astype(np.float64).reshape(self.values.shape)
 
+    def in_int8(self) -> ChosenWeights:
+        """The int8 weights in their place."""
+        return ChosenWeights(self.values, self.scales)
+
 
 def round_blocks(weights: Floats, scheme: Scheme) -> BlockWeights:
     """Plainly rounded blocks of weights [N, ...], the axes behind the first being K, in order."""

@@ -1,19 +1,23 @@
 """Keep what is most sensitive at higher precision, until a metric has dropped by no more than this.
 
 1. The INT8 model is scored on the held-out samples. If it holds, nothing more is done.
-2. Sensitivity is measured: each layer alone is INT8, all others float32, and what it costs at the
+2. Where weights are of four bits, layers get int8 weights first: those that lose most by four bits,
+   as few as hold, found as in step 4 (`mix_schemes`). If int8 everywhere does not hold, the rest
+   goes on from there. A budget of weights has decided this already, and is kept: only what fits it
+   is raised.
+3. Sensitivity is measured: each layer alone is INT8, all others float32, and what it costs at the
    outputs (`output_error`) is taken on a few calibration samples. Of networks with more than
    `MAX_GROUPS` layers, neighbours are taken together.
-3. In the order of sensitivity, layers are raised: to int16 activations, if that takes away most of
+4. In the order of sensitivity, layers are raised: to int16 activations, if that takes away most of
    what the layer costs (its weights stay int8), else to float32. How many is found by doubling and
    bisection; each attempt is scored on the held-out samples. Where all that may be raised is not
    enough, those of int16 go to float32, in the same manner.
-4. Those that turn out not to be needed are put back.
+5. Those that turn out not to be needed are put back.
 
 Not guaranteed: the fewest layers. Errors of layers do not add up exactly, and a metric of few
 samples moves in steps. Work is bounded by counts, not by time, so that the same command gives the
 same bytes: a measurement for every group, one more for each that is raised, and 4 log2(groups) +
-MAX_PRUNED scores.
+MAX_PRUNED scores; for weights of four bits as much again.
 """
 
 from __future__ import annotations
@@ -24,22 +28,25 @@ from typing import Any
 
 from edgeinfer.convert.graph import Graph
 from edgeinfer.convert.passes.pipeline import finish_quantized
-from edgeinfer.convert.quantize.correct_bias import corrected
+from edgeinfer.convert.quantize.at_precision import at_precision, error_alone, judge_of
+from edgeinfer.convert.quantize.choose_schemes import Candidate
 from edgeinfer.convert.quantize.measure_layers import run_outputs
 from edgeinfer.convert.quantize.metrics import Score, score_of
+from edgeinfer.convert.quantize.mix_schemes import (
+    Sized,
+    candidates_of,
+    layers_in_four_bits,
+    reasons_of,
+)
 from edgeinfer.convert.quantize.observe import Progress
-from edgeinfer.convert.quantize.output_error import OutputError
-from edgeinfer.convert.quantize.post_training import Quantized
+from edgeinfer.convert.quantize.post_training import Quantized, with_int8_weights
 from edgeinfer.convert.quantize.precision import NOT_INT16, is_numeric
 from edgeinfer.convert.quantize.prepare_graph import layer_name
-from edgeinfer.convert.quantize.quantize_graph import QuantizedGraph, quantize_graph
 from edgeinfer.convert.quantize.share_ranges import moves
 from edgeinfer.errors import AccuracyError
 
 MAX_GROUPS = 128
 """Layers, or groups of neighbouring layers, whose sensitivity is measured."""
-PROBE_SAMPLES = 8
-"""Calibration samples on which it is."""
 INT16_GAIN = 4.0
 """Int16 activations are enough for a layer where they cut its error to a quarter, or less."""
 MAX_PRUNED = 8
@@ -67,13 +74,19 @@ class Sensitivity:
 
 
 def limit_drop(
-    quantized: Quantized, *, allow_float: bool = True, progress: Progress | None = None
+    quantized: Quantized,
+    *,
+    allow_float: bool = True,
+    sized: Sized | None = None,
+    progress: Progress | None = None,
 ) -> Quantized:
     """Raise layers until the metric has dropped by at most `max_drop` of the options.
 
     Parameters
     ----------
     allow_float : whether layers may stay in float32; without it only int16 activations help.
+    sized : says what `weights_budget` of the options counts, where there is one: only as much is
+        raised as still fits.
 
     Returns
     -------
@@ -87,32 +100,7 @@ def limit_drop(
     InputError
         The metric is none, or failed.
     """
-    return _Limiter(quantized, allow_float, progress).run()
-
-
-def at_precision(
-    quantized: Quantized,
-    keep_float: Collection[str] | Mapping[str, str],
-    int16: Collection[str],
-) -> QuantizedGraph:
-    """The same ranges, and the same weights where layers keep them, at other precisions.
-
-    The graph is not finished. Biases are corrected for the layers that still have rounded weights.
-    """
-    weights = {
-        name: chosen for name, chosen in quantized.result.weights.items() if name not in keep_float
-    }
-    graph: Graph = quantized.teacher.graph
-    if quantized.bias_corrected:
-        graph = corrected(graph, weights, quantized.means)
-    return quantize_graph(
-        graph,
-        quantized.ranges,
-        keep_float=keep_float,
-        int16=int16,
-        weights=weights,
-        io=quantized.options.io,
-    )
+    return _Limiter(quantized, allow_float, sized, progress).run()
 
 
 def least_that_holds(most: int, holds: Callable[[int], bool]) -> int | None:
@@ -138,12 +126,22 @@ def _cost(raised: Sequence[Sensitivity]) -> tuple[int, int]:
 
 
 class _Limiter:
-    def __init__(self, quantized: Quantized, allow_float: bool, progress: Progress | None) -> None:
+    def __init__(
+        self,
+        quantized: Quantized,
+        allow_float: bool,
+        sized: Sized | None,
+        progress: Progress | None,
+    ) -> None:
         options = quantized.options
         assert options.max_drop is not None
         self.quantized = quantized
         self.limit = options.max_drop
         self.allow_float = allow_float
+        self.budget = options.weights_budget
+        self.sized = sized
+        self.scheme = options.weights
+        self.int8: list[Candidate] = []  # all that were of four bits, where that is what it took
         self.progress = progress
         self.data = quantized.data
         graph = quantized.teacher.graph
@@ -164,12 +162,16 @@ class _Limiter:
         reference = run_outputs(original, self.names, held_out, "the float model", progress)
         self.score: Score = score_of(options.metric, graph, reference, held_out)
         self.float_score = self.score.of(reference)
-        self.judge = OutputError(quantized.teacher, self.data.samples[:PROBE_SAMPLES])
+        self.judge = judge_of(quantized)
 
     def run(self) -> Quantized:
         first = self.drop_of(self.quantized.graph, "at INT8")
         if first <= self.limit:
             return replace(self.quantized, drop=self.described(first, first, (), ()))
+        if layers_in_four_bits(self.quantized) and self.budget is None:
+            found = self.with_int8(first)
+            if found is not None:
+                return found
         groups = self.sensitivities()
         raised, reached = self.search(groups)
         if reached > self.limit:
@@ -177,6 +179,53 @@ class _Limiter:
         raised, reached = self.pruned(raised, reached)
         drop = self.described(first, reached, raised, groups)
         return replace(self.built(raised), drop=drop)
+
+    # --- weights of four bits
+
+    def with_int8(self, first: float) -> Quantized | None:
+        """As few layers with int8 weights as hold; None, with all of them so, where none do."""
+        before = self.quantized
+        order = sorted(candidates_of(before, self.progress), key=lambda c: (-c.loss, c.names))
+        losses = [Sensitivity(candidate.names, candidate.loss) for candidate in order]
+        tried: dict[tuple[Candidate, ...], Quantized] = {}
+
+        def drop(chosen: Sequence[Candidate]) -> float:
+            made = self.in_int8(before, chosen)
+            reached = self.drop_of(made.graph, f"with int8 weights in {len(chosen)} layers")
+            described = self.described(first, reached, (), losses)
+            described["raised"] = self.listed(chosen)
+            tried[tuple(chosen)] = replace(made, drop=described)
+            return reached
+
+        count = least_that_holds(len(order), lambda count: drop(order[:count]) <= self.limit)
+        if count is None:
+            everywhere = reasons_of(order, self.scheme, "max drop")
+            self.quantized = with_int8_weights(before, everywhere, self.progress)
+            self.int8 = order
+            reached = self.drop_of(self.quantized.graph, "with int8 weights")
+            if reached > self.limit:
+                return None
+            return replace(self.quantized, drop=self.described(first, reached, (), losses))
+        chosen = order[:count]
+        for candidate in chosen[::-1][:MAX_PRUNED] if len(chosen) > 1 else []:
+            fewer = [other for other in chosen if other is not candidate]
+            if drop(fewer) <= self.limit:
+                chosen = fewer
+        return tried[tuple(chosen)]
+
+    def listed(self, chosen: Sequence[Candidate]) -> list[dict[str, str]]:
+        """Layers with int8 weights in place of four bits, as `described` has them."""
+        reasons = reasons_of(chosen, self.scheme, "max drop")
+        return [{"name": n, "precision": "int8", "reason": reason} for n, reason in reasons.items()]
+
+    def in_int8(self, quantized: Quantized, chosen: Sequence[Candidate]) -> Quantized:
+        """The model with int8 weights in these layers, the others as they are."""
+        options = quantized.options
+        reasons = reasons_of(chosen, self.scheme, "max drop")
+        result = at_precision(quantized, options.keep_float, options.int16, reasons)
+        finish_quantized(result.graph)
+        mixed = replace(options, int8={**reasons, **_reasons(options.int8)})
+        return replace(quantized, graph=result.graph, result=result, options=mixed)
 
     # --- sensitivity
 
@@ -193,12 +242,7 @@ class _Limiter:
 
     def error_alone(self, group: Sequence[str], int16: Collection[str]) -> float:
         """What the group costs at the outputs with everything else in float32."""
-        others = [
-            layer_name(node)
-            for node in self.quantized.teacher.graph.nodes
-            if is_numeric(node) and not moves(node) and layer_name(node) not in group
-        ]
-        return self.judge.of(at_precision(self.quantized, others, int16), "sensitivity")
+        return error_alone(self.quantized, self.judge, group, int16)
 
     def raised(self, group: Sensitivity) -> Sensitivity:
         """The group with the precision that it is raised to."""
@@ -249,17 +293,30 @@ class _Limiter:
         return raised, drop
 
     def allowed(self, groups: Sequence[Sensitivity]) -> list[Sensitivity]:
-        """The groups that may be raised: no more layers than `max_raised` says."""
+        """The groups that may be raised: no more layers than `max_raised` says, within the budget.
+
+        A layer in float32 takes more bytes than one on int16.
+        """
         found: list[Sensitivity] = []
+        precision = "float32" if self.allow_float else "int16"
         left = self.most
         for group in groups:
             if not (self.allow_float or self.has_int16(group)):
                 continue
             if len(group.layers) > left:
                 break
+            if not self.fits([replace(g, precision=precision) for g in [*found, group]]):
+                continue
             found.append(group)
             left -= len(group.layers)
         return found
+
+    def fits(self, raised: Sequence[Sensitivity]) -> bool:
+        """Whether the weights are within the budget, if there is one."""
+        if self.budget is None or self.sized is None:
+            return True
+        assert isinstance(self.budget, int)
+        return self.sized(self.built(raised).graph) <= self.budget
 
     def pruned(self, raised: list[Sensitivity], reached: float) -> tuple[list[Sensitivity], float]:
         """Without the groups that are not needed, least sensitive ones first."""
@@ -308,6 +365,11 @@ class _Limiter:
                 {"name": name, "precision": group.precision, "reason": group.reason}
                 for group in raised
                 for name in group.layers
+            ]
+            + [
+                entry
+                for entry in self.listed(self.int8)
+                if not any(entry["name"] in group.layers for group in raised)
             ],
             "sensitivity": [
                 {"layers": list(group.layers), "noise_share": group.error}
@@ -333,8 +395,11 @@ class _Limiter:
             else "and no layer may be raised"
         )
         less = "" if self.quantized.pruned is None else ", or prune less"
+        if self.budget is not None:
+            less += "; what may be raised is within weights_budget, so a larger one may help too"
         return AccuracyError(
-            f"{self.quantized.teacher.graph.name}: {self.score.name} drops by {first:.3%} at INT8, "
+            f"{self.quantized.teacher.graph.name}: {self.score.name} drops by {first:.3%} at "
+            f"{'INT8' if self.scheme == 'int8' else self.scheme}, "
             f"{tried}; at most {self.limit:.3%} was asked for. Let more layers be raised "
             f"(max_raised; {self.most} were allowed), allow a larger drop, or calibrate with more "
             f"samples{less}. Most is lost in:{named}",

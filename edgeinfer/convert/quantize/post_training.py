@@ -23,12 +23,13 @@ Everything is a function of the source, the samples and the options: the same gi
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from edgeinfer.budget import parse_bytes
 from edgeinfer.convert.graph import Graph
 from edgeinfer.convert.passes.pipeline import finish_quantized
 from edgeinfer.convert.quantize.calibration_data import (
@@ -39,7 +40,11 @@ from edgeinfer.convert.quantize.calibration_data import (
     load_calibration,
 )
 from edgeinfer.convert.quantize.check_samples import refuse_unnormalised
-from edgeinfer.convert.quantize.choose_blocks import WEIGHT_SCHEMES, WeightScheme
+from edgeinfer.convert.quantize.choose_blocks import (
+    WEIGHT_SCHEMES,
+    ChosenBlocks,
+    WeightScheme,
+)
 from edgeinfer.convert.quantize.choose_ranges import choose_ranges
 from edgeinfer.convert.quantize.correct_bias import corrected, layers_to_correct, observed_means
 from edgeinfer.convert.quantize.equalize import equalize, scaled
@@ -83,6 +88,11 @@ class QuantizationOptions:
     correct_bias : take out what rounding of weights adds to a layer's mean.
     weights : "int8"; or "mxfp4" or "nvfp4" for the convolutions and fully connected layers that
         take blocks of four bits (`choose_blocks`), int8 for the others.
+    int8 : names of layers whose weights are int8 beside weights of four bits, or a mapping as for
+        `keep_float`.
+    weights_budget : the most bytes that constants of the file may take, or text such as "96KiB":
+        layers that lose most in four bits get int8 as far as there is room (`mix_schemes`). None
+        for no limit, and four bits wherever they fit.
     io : with "float32", inputs and outputs stay float32 and the program converts them; with "int8"
         they are integers, whose scales and zero points the file says.
     keep_float, int16 : names of layers (`prepare_graph.layer_name`) that stay float32, or get int16
@@ -110,6 +120,8 @@ class QuantizationOptions:
     io: IO = "float32"
     keep_float: Collection[str] | Mapping[str, str] = ()
     int16: Collection[str] = ()
+    int8: Collection[str] | Mapping[str, str] = ()
+    weights_budget: int | str | None = None
     seed: int = 0
     max_samples: int = MAX_SAMPLES
     held_out: float = HELD_OUT
@@ -136,15 +148,12 @@ class QuantizationOptions:
             raise InputError(f"io is {self.io!r}; it must be one of {get_args(IO)}")
         if self.max_drop is not None and not 0 <= self.max_drop < float("inf"):
             raise InputError(f"max_drop is {self.max_drop}; it must be 0 or more, such as 0.005")
+        if self.weights_budget is not None:
+            object.__setattr__(self, "weights_budget", parse_bytes(self.weights_budget))
         if self.max_drop is None and self.metric is not None:
             raise InputError("a metric is for max_drop, which is not given")
         if not 0 <= self.max_raised <= 1:
             raise InputError(f"max_raised is {self.max_raised}; it must be from 0 to 1")
-
-    @property
-    def rounds_adaptively(self) -> bool:
-        """Whether weights are rounded by what layers read."""
-        return self.rounding == "adaptive" or (self.rounding is None and self.weights != "int8")
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,6 +198,7 @@ class Quantized:
             **pruned,
             "scheme": "int8",
             "weights": self.options.weights,
+            **self._mixed(),
             "method": self.ranges.method,
             "seed": self.options.seed,
             "samples": len(self.data.samples),
@@ -197,6 +207,17 @@ class Quantized:
             "rounding": self.rounding,
             "float_layers": dict(sorted(self.result.float_layers.items())),
         }
+
+    def _mixed(self) -> dict[str, Any]:
+        """Layers that are int8 though they could have four bits, and the budget."""
+        mixed: dict[str, Any] = {}
+        int8 = self.options.int8
+        if int8 and self.options.weights != "int8":
+            reasons = int8 if isinstance(int8, Mapping) else dict.fromkeys(int8, "asked for")
+            mixed["int8_weights"] = dict(sorted(reasons.items()))
+        if self.options.weights_budget is not None:
+            mixed["weights_budget"] = self.options.weights_budget
+        return mixed
 
 
 def quantize_model(
@@ -265,6 +286,20 @@ def quantize_model(
     return _Search(original, pruned, data, chosen, progress).best(variants)
 
 
+def with_int8_weights(
+    quantized: Quantized, reasons: Mapping[str, str], progress: Progress | None = None
+) -> Quantized:
+    """The same ranges with int8 weights in these layers too; the others are rounded anew for it.
+
+    reasons : what reports give, by layer name.
+    """
+    own = quantized.options.int8
+    asked = own if isinstance(own, Mapping) else dict.fromkeys(own, "asked for")
+    options = replace(quantized.options, int8={**reasons, **asked})
+    search = _Search(quantized.original, quantized.pruned, quantized.data, options, progress)
+    return search.again(quantized)
+
+
 @dataclass(frozen=True, eq=False)
 class _Variant:
     """The float model with its channels as they are, or equalised."""
@@ -312,7 +347,21 @@ class _Search:
         if best.is_corrected:
             rest = [self._corrected_again(variant, best), self._candidate(variant, best.ranges)]
             best = self._least([best, *rest])
-        if self.options.rounds_adaptively:
+        return self._finished(variant, best)
+
+    def again(self, made: Quantized) -> Quantized:
+        """The same teacher and ranges with other options of weights."""
+        self.judge = OutputError(made.teacher, self.data.samples, self.progress)
+        variant = _Variant(made.teacher, Observed({}, dict(made.means)), made.scales)
+        plain = self._candidate(variant, made.ranges)
+        best = self._corrected(variant, plain)
+        if best.is_corrected:
+            best = self._least([best, self._corrected_again(variant, best), plain])
+        return self._finished(variant, best)
+
+    def _finished(self, variant: _Variant, best: _Candidate) -> Quantized:
+        """Rounded by what layers read, where that is wanted, and ready to be lowered."""
+        if self._rounds_adaptively(best):
             best = self._rounded(variant, best)
         finish_quantized(best.result.graph)
         return Quantized(
@@ -329,6 +378,12 @@ class _Search:
             self.data,
             self.options,
         )
+
+    def _rounds_adaptively(self, best: _Candidate) -> bool:
+        if self.options.rounding is None:  # of int8 alone it takes long, and numba
+            weights = best.result.weights.values()
+            return any(isinstance(chosen, ChosenBlocks) for chosen in weights)
+        return self.options.rounding == "adaptive"
 
     def _better_variant(self, variants: list[_Variant]) -> _Variant:
         """By min-max ranges, which are there already; the last one of equals."""
@@ -397,4 +452,5 @@ class _Search:
             weights=weights,
             io=options.io,
             scheme=options.weights,
+            int8=options.int8,
         )

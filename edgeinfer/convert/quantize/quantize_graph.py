@@ -91,6 +91,7 @@ def quantize_graph(
     weights: Mapping[str, ChosenWeights] | None = None,
     io: IO = "float32",
     scheme: WeightScheme = "int8",
+    int8: Collection[str] = (),
 ) -> QuantizedGraph:
     """Quantise a prepared float graph.
 
@@ -106,20 +107,22 @@ def quantize_graph(
     io : what graph inputs and outputs that are float32 become. With "float32" they stay, and the
         program converts; with "int8" they are the integers, with scale and zero point.
     scheme : of weights of layers on int8 that `weights` says nothing of, where kernels take it.
+    int8 : names of layers whose weights are int8 all the same.
 
     Raises
     ------
     InputError
-        `keep_float` or `int16` names a layer that there is not.
+        `keep_float`, `int16` or `int8` names a layer that there is not.
     """
-    _require_layers(graph, [*keep_float, *int16])
+    require_layers(graph, [*keep_float, *int16, *int8])
     quantizer = _Quantizer(
-        graph, share_ranges(graph, ranges), keep_float, int16, weights or {}, io, scheme
+        graph, share_ranges(graph, ranges), keep_float, int16, weights or {}, io, scheme, int8
     )
     return quantizer.run()
 
 
-def _require_layers(graph: Graph, names: Collection[str]) -> None:
+def require_layers(graph: Graph, names: Collection[str]) -> None:
+    """Raise InputError, naming similar ones, on names of layers that there are not."""
     known = [layer_name(node) for node in graph.nodes]
     for name in names:
         if name not in known:
@@ -139,6 +142,7 @@ class _Quantizer:
     given_weights: Mapping[str, ChosenWeights]
     io: IO
     scheme: WeightScheme
+    int8: Collection[str]
     nodes: list[Node] = field(default_factory=list)
     native: dict[Tensor, Tensor] = field(default_factory=dict)
     forms: dict[Tensor, list[Tensor]] = field(default_factory=dict)
@@ -328,10 +332,11 @@ class _Quantizer:
         axis, scale = CHANNEL_AXIS[node.op], stored.scale[0]
         bias = None if b is None or b.data is None else b.data.reshape(-1)
         chosen = self.given_weights.get(layer_name(node))
-        if precision != "int8" and isinstance(chosen, ChosenBlocks):
-            chosen = ChosenWeights(chosen.values, chosen.scales)
+        wants_int8 = precision != "int8" or layer_name(node) in self.int8
+        if wants_int8 and isinstance(chosen, ChosenBlocks):
+            chosen = chosen.in_int8()
         scheme = self.scheme
-        blocks = precision == "int8" and node.op in TAKES_BLOCKS
+        blocks = not wants_int8 and node.op in TAKES_BLOCKS
         if chosen is None and blocks and scheme != "int8" and saves_bytes(w.data, scheme):
             chosen = choose_blocks(w.data, bias, float(scale), scheme)
         if chosen is None:

@@ -13,13 +13,14 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeinfer.convert.graph import Node, Tensor
 from edgeinfer.convert.program import Operation
+from edgeinfer.convert.quantize.choose_blocks import ChosenBlocks
 from edgeinfer.convert.quantize.measure import Agreement, TopOne, looks_like_classes
 from edgeinfer.convert.quantize.measure_layers import (
     LayerMeasure,
@@ -48,7 +49,8 @@ class LayerReport:
     """One layer. SQNR in decibels, ranges in real numbers.
 
     `sqnr` and what follows it are None where the layer's result exists no longer, since it became
-    part of a table with what reads it.
+    part of a table with what reads it. `weights` is how the weights of a layer that has some are
+    stored: "mxfp4", "nvfp4", "int8", "float32"; `weights_bytes` what they take, packed.
     """
 
     name: str
@@ -67,6 +69,8 @@ class LayerReport:
     scale: float | None = None
     zero_point: int | None = None
     weights_sqnr: float | None = None
+    weights: str = ""
+    weights_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,16 @@ class QuantizationReport:
         """How many layers compute at each precision."""
         return dict(sorted(Counter(layer.precision for layer in self.layers).items()))
 
+    @property
+    def weight_schemes(self) -> dict[str, tuple[int, int]]:
+        """Layers with weights by how these are stored: how many, and the bytes of them."""
+        found: dict[str, tuple[int, int]] = {}
+        for layer in self.layers:
+            if layer.weights:
+                count, size = found.get(layer.weights, (0, 0))
+                found[layer.weights] = count + 1, size + layer.weights_bytes
+        return dict(sorted(found.items()))
+
     def worst(self, count: int | None = None) -> list[LayerReport]:
         """Measured layers, lowest SQNR first."""
         measured = [layer for layer in self.layers if layer.sqnr is not None]
@@ -137,6 +151,10 @@ class QuantizationReport:
             "held_out_samples": self.held_out_samples,
             "seen_in_calibration": self.seen_in_calibration,
             "layers": self.precisions,
+            "weights": {
+                scheme: {"layers": count, "bytes": size}
+                for scheme, (count, size) in self.weight_schemes.items()
+            },
             "outputs": [
                 {
                     "name": output.name,
@@ -196,6 +214,7 @@ def make_report(
     teacher, data = quantized.teacher, quantized.data
     step = max(1, -(-len(data.held_out) // MAX_SAMPLES))
     pruned = quantized.pruned
+    packed = _packed_bytes(reasons or {})
     measures = measure_layers(
         teacher,
         quantized.graph,
@@ -215,7 +234,9 @@ def make_report(
         bias_corrected=quantized.bias_corrected,
         outputs=_outputs(quantized, progress),
         layers=tuple(
-            _layer(node, quantized, measures) for node in teacher.graph.nodes if is_numeric(node)
+            _layer(node, quantized, measures, packed)
+            for node in teacher.graph.nodes
+            if is_numeric(node)
         ),
         kernels=count_kernels(reasons or {}),
         drop=quantized.drop,
@@ -260,7 +281,18 @@ def _outputs(quantized: Quantized, progress: Progress | None) -> tuple[OutputRep
     return tuple(reports)
 
 
-def _layer(node: Node, quantized: Quantized, measures: Mapping[str, LayerMeasure]) -> LayerReport:
+def _packed_bytes(operations: Iterable[Operation]) -> dict[str, int]:
+    """Bytes of every constant, by its name."""
+    values = (value for operation in operations for value in operation.inputs)
+    return {v.name: v.nbytes for v in values if v is not None and v.data is not None}
+
+
+def _layer(
+    node: Node,
+    quantized: Quantized,
+    measures: Mapping[str, LayerMeasure],
+    packed: Mapping[str, int],
+) -> LayerReport:
     name = layer_name(node)
     precision, reason = _precision(node, quantized)
     measure = measures.get(name)
@@ -289,6 +321,8 @@ def _layer(node: Node, quantized: Quantized, measures: Mapping[str, LayerMeasure
         precision,
         reason,
         weights_sqnr=_weights_sqnr(node, quantized),
+        weights=_weights(node, quantized),
+        weights_bytes=packed.get(f"{_stored(node.outputs[0], quantized).name}/weights", 0),
         **found,
     )
 
@@ -301,6 +335,9 @@ def _precision(node: Node, quantized: Quantized) -> tuple[str, str]:
     asked = quantized.options.int16
     if name in asked and quantized.result.stored[name].dtype == "int16":
         return "int16", asked[name] if isinstance(asked, Mapping) else "asked for"
+    int8 = quantized.options.int8
+    if name in int8 and _weights(node, quantized) == "int8":
+        return "int8", int8[name] if isinstance(int8, Mapping) else "asked for"
     stored = _stored(node.outputs[0], quantized)
     if stored.dtype == "float32" and not moves(node):  # its table or softmax makes float32
         read = [t for t in node.inputs if t is not None and t.dtype == "float32"]
@@ -322,6 +359,16 @@ def _fall(node: Node, measures: Mapping[str, LayerMeasure]) -> float | None:
     ]
     worst = min(operands, default=math.inf)
     return worst - own if math.isfinite(worst) and math.isfinite(own) else None
+
+
+def _weights(node: Node, quantized: Quantized) -> str:
+    """How the weights are stored; "" for a layer without."""
+    if node.op not in CHANNEL_AXIS or node.input(1).data is None:
+        return ""
+    chosen = quantized.result.weights.get(layer_name(node))
+    if isinstance(chosen, ChosenBlocks):
+        return chosen.blocks.scheme
+    return "float32" if chosen is None else "int8"
 
 
 def _weights_sqnr(node: Node, quantized: Quantized) -> float | None:

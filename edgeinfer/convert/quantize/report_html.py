@@ -166,15 +166,21 @@ def _layers(layers: Sequence[LayerReport]) -> str:
                 "" if seen is None else f"{seen[0]:.4g} to {seen[1]:.4g}",
                 "" if span is None else f"{span[0]:.4g} to {span[1]:.4g}",
                 f"{layer.saturated:.3%}" if layer.saturated else "",
+                _stored_weights(layer),
                 decibels(layer.weights_sqnr),
                 _cell(layer.reason),
             )
         )
     header = (
         "", "layer", "operator", "precision", "SQNR, dB", "loses", "cosine", "seen",
-        "integers span", "saturated", "weights, dB", "why",
+        "integers span", "saturated", "weights, bytes", "weights, dB", "why",
     )  # fmt: skip
-    return _table(header, rows, numbers=(0, 4, 5, 6, 7, 8, 9, 10))
+    return _table(header, rows, numbers=(0, 4, 5, 6, 7, 8, 9, 10, 11))
+
+
+def _stored_weights(layer: LayerReport) -> str:
+    size = f" {layer.weights_bytes:,}" if layer.weights_bytes else ""
+    return f"{layer.weights}{size}"
 
 
 def _kernels(report: QuantizationReport) -> str:

@@ -18,6 +18,8 @@ def terminal_text(report: QuantizationReport, rows: int = ROWS) -> str:
     lines = [measured_on(report)]
     lines += [f"  output   {output_line(output)}" for output in report.outputs]
     lines.append(f"  layers   {precision_line(report)}")
+    if any(scheme in report.weight_schemes for scheme in ("mxfp4", "nvfp4")):
+        lines.append(f"  weights  {weights_line(report)}")
     if report.pruned is not None:
         lines.append(f"  {pruned_line(report.pruned)}")
     if report.drop is not None:
@@ -56,6 +58,14 @@ def precision_line(report: QuantizationReport) -> str:
             reasons[reason] = reasons.get(reason, 0) + 1
     why = "; ".join(f"{printable(reason)} ({n})" for reason, n in reasons.items())
     return f"{listed}; float32: {why}" if why else listed
+
+
+def weights_line(report: QuantizationReport) -> str:
+    """How the weights of layers are stored, and what they take."""
+    return ", ".join(
+        f"{count} {'layer' if count == 1 else 'layers'} {scheme} ({size:,} bytes)"
+        for scheme, (count, size) in report.weight_schemes.items()
+    )
 
 
 def pruned_line(pruned: Mapping[str, Any]) -> str:
