@@ -22,6 +22,7 @@ static void fill_scalar(ei_kernels *kernels) {
     kernels->batch_matmul_s8_s8 = ei_batch_matmul_s8_s8_scalar;
     kernels->packed_gemm_s8_f4 = ei_packed_gemm_s8_f4_scalar;
     kernels->packed_gemm_s8_s8c = ei_packed_gemm_s8_s8c_scalar;
+    kernels->fully_connected_f32_f4 = ei_fully_connected_f32_f4_scalar;
     kernels->batch_matmul_s16_s16 = ei_batch_matmul_s16_s16_scalar;
     kernels->conv2d_f32_f32 = ei_conv2d_f32_f32_scalar;
     kernels->conv2d_f32_f16 = ei_conv2d_f32_f16_scalar;
@@ -98,6 +99,7 @@ static void fill_avx2(ei_kernels *kernels) {
     kernels->batch_matmul_s8_s8 = ei_batch_matmul_s8_s8_avx2;
     kernels->packed_gemm_s8_f4 = ei_packed_gemm_s8_f4_avx2;
     kernels->packed_gemm_s8_s8c = ei_packed_gemm_s8_s8c_avx2;
+    kernels->fully_connected_f32_f4 = ei_fully_connected_f32_f4_avx2;
     kernels->conv2d_f32_f32 = ei_conv2d_f32_f32_avx2;
     kernels->conv2d_f32_f16 = ei_conv2d_f32_f16_avx2;
     kernels->depthwise_conv2d_f32_f32 = ei_depthwise_conv2d_f32_f32_avx2;

@@ -31,6 +31,7 @@
 #include "kernels/depthwise_conv2d_s16_s8c/depthwise_conv2d_s16_s8c.h"
 #include "kernels/depthwise_conv2d_s8_s8c/depthwise_conv2d_s8_s8c.h"
 #include "kernels/fully_connected_f32_f32/fully_connected_f32_f32.h"
+#include "kernels/fully_connected_f32_f4/fully_connected_f32_f4.h"
 #include "kernels/fully_connected_s16_s8c/fully_connected_s16_s8c.h"
 #include "kernels/fully_connected_s8_s8c/fully_connected_s8_s8c.h"
 #include "kernels/layer_norm_f32/layer_norm_f32.h"

@@ -1,4 +1,3 @@
-#include "kernels/fully_connected_f32_f4/fully_connected_f32_f4.h"
 #include "ops/check.h"
 #include "ops/op.h"
 #include "ops/packed.h"
@@ -50,7 +49,7 @@ static ei_status run(const ei_bound_node *node, const ei_run_context *context, u
         .scheme = ei_weights_scheme(ei_input_view(node, WEIGHTS)->tensor),
         .bounds = {p->clamp_min, p->clamp_max}};
     const ei_kernels *kernels = context->kernels;
-    ei_fully_connected_f32_f4(
+    kernels->fully_connected_f32_f4(
         &args, args.scheme == EI_S8C ? kernels->packed_gemm_s8_s8c : kernels->packed_gemm_s8_f4,
         begin, end);
     return EI_OK;

@@ -33,7 +33,13 @@ typedef struct ei_fully_connected_f32_f4_args {
 } ei_fully_connected_f32_f4_args;
 
 /// Computes rows [begin, end) of y from the same rows of x, by a tier's product.
-void ei_fully_connected_f32_f4(const ei_fully_connected_f32_f4_args *args,
-                               ei_packed_gemm_s8_f4_fn gemm, uint32_t begin, uint32_t end);
+typedef void (*ei_fully_connected_f32_f4_fn)(const ei_fully_connected_f32_f4_args *args,
+                                             ei_packed_gemm_s8_f4_fn gemm, uint32_t begin,
+                                             uint32_t end);
+
+void ei_fully_connected_f32_f4_scalar(const ei_fully_connected_f32_f4_args *args,
+                                      ei_packed_gemm_s8_f4_fn gemm, uint32_t begin, uint32_t end);
+void ei_fully_connected_f32_f4_avx2(const ei_fully_connected_f32_f4_args *args,
+                                    ei_packed_gemm_s8_f4_fn gemm, uint32_t begin, uint32_t end);
 
 #endif

@@ -1,0 +1,3 @@
+#include "kernels/fully_connected_f32_f4/fully_connected_f32_f4_vectors.h"
+
+EI_FULLY_CONNECTED_F32_F4(ei_fully_connected_f32_f4_avx2)
