@@ -43,7 +43,7 @@ class InputError(EdgeInferError, ValueError):
 
 
 class BudgetError(EdgeInferError, MemoryError):
-    """A session, or a model's weights, need more bytes than the budget allows, or than there are."""
+    """A session or a model's weights take more bytes than the budget allows, or than there are."""
 
 
 class PowerBudgetError(EdgeInferError, RuntimeError):
