@@ -2,7 +2,8 @@
 
 Their source is compiled as it is, with emulated/immintrin.h in front of the compiler's; tier
 avxvnni, whose instruction is inline assembly, with the intrinsic in its place. What they give is
-held against the scalar version bit for bit. Machines that have the instructions run these tiers in
+held against the scalar version bit for bit; tier avx2 as well, by numbers of rows that operators
+never ask for. Machines that have the instructions run these tiers in
 test_four_bits.py too.
 """
 
@@ -34,7 +35,7 @@ def can_run() -> bool:
     return platform.machine() == "x86_64" and {"avx2", "fma", "f16c"} <= set(flags)
 
 
-@pytest.fixture(scope="module", params=["avxvnni", "avx512vnni"])
+@pytest.fixture(scope="module", params=["avx2", "avxvnni", "avx512vnni"])
 def tier(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The library and its interface, and the tier's name."""
     if not can_run():

@@ -53,7 +53,9 @@ static void multiply_chunk(const ei_f4_rows *job, ei_f4_buffer *buffer, size_t f
     const size_t all_blocks = round_up(job->k, block) / block;
     const size_t tile_bytes = ei_f4_bytes(all_blocks, job->scheme);
     const int whole = job->k <= VALUES;
-    const size_t piece = SUMS / rows / EI_TILE_CHANNELS * EI_TILE_CHANNELS;
+    const size_t pair =
+        2 * EI_TILE_CHANNELS; // as tiers like to have them; 64 rows leave room for one
+    const size_t piece = SUMS / rows / pair * pair;
     if (whole) {
         load_rows(job, buffer, first, rows, 0, job->k, all_blocks * block);
     }
