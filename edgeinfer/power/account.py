@@ -2,20 +2,20 @@
 
 Runs are entered as they happen, at what their way is thought to take. Readings correct both what is
 thought and, where the meter counts energy, what was entered. With a meter that shows power, a
-sample says what the board took at one moment: whether that was in a run or between two is known
-when the sensor's delay is, so the delay is found first, as the one under which the samples fit
-best.
+sample says what the board took at one moment: whether that was in a run or between two depends on
+the sensor's delay, of which `SensorTiming` keeps hypotheses.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import count
 
 from edgeinfer.power.learned_power import Durations, Guess, LearnedPower
 from edgeinfer.power.reading import Reading
+from edgeinfer.power.sensor_timing import SensorTiming
 from edgeinfer.power.timeline import Timeline
 from edgeinfer.power.work import Way
 
@@ -25,7 +25,8 @@ _MODEL_MARGIN = 0.01  # the same with a model, which does not follow the tempera
 _MOST_OF_SPENDABLE = 0.02  # that either of these takes
 _RUN_SPREAD = 0.03  # of a run's joules, standard deviation from run to run
 _COUNTER_DELAY = 0.002  # seconds that an energy counter lags behind
-_WELL_KNOWN = 0.05  # of a way's watts, standard deviation
+_WELL_KNOWN = 0.05  # of a way's watts, standard deviation: what is entered is no dearer below
+_KNOWN = 0.025  # of a way's watts, standard deviation: ways can be compared
 _UNSURE = 0.004  # of the power, standard deviation: above, the meter is read more often
 _MOST_EARLY_READINGS = 400
 _SHORTEST = 0.02  # seconds between two readings of a counter that are of use
@@ -73,7 +74,7 @@ class PowerAccount:
         self._readings = 0
         self.is_modelled = all(way.joules is not None for way in ways)
         """Whether a model says what runs cost, so that there is nothing to learn of readings."""
-        self._delay = SensorDelay()
+        self.timing = SensorTiming(len(ways))
 
     def joules(self, way: int) -> float:
         """What a run of this way takes beyond idle, on average."""
@@ -90,6 +91,12 @@ class PowerAccount:
         mean, seconds = self.learned.active(way), self.durations[way].mean
         deviation = min(self.learned.active_deviation(way), 0.9 * mean)
         return (mean - deviation) * seconds, (mean + deviation) * seconds
+
+    def is_known(self, way: int) -> bool:
+        """Whether what a run of this way takes is known well enough to compare ways by it."""
+        if self.ways[way].joules is not None:
+            return True
+        return self.learned.active_deviation(way) < _KNOWN * self.learned.active(way)
 
     def begin(self, now: float, way: int) -> None:
         """A run begins."""
@@ -215,23 +222,19 @@ class PowerAccount:
             joules / passed,
             shares,
             absolute=(1.5 * (reading.resolution or 0.0) + edge) / passed,
-            chance=False,
         )
         self.timeline.replace(t0, reading.time, joules)
 
     def _observe_power(self, now: float, watts: float, resolution: float) -> None:
-        learned = self.learned
-        begin, end = self._delay.span(now)
-        shares = self._shares(begin, end)
-        learned.learn(now, watts, shares, absolute=resolution / 3, chance=True)
+        moments = self.timing.moments(now, self._runs(now))
+        likelihoods = self.learned.learn_sample(now, watts, moments, absolute=resolution / 3)
+        self.timing.learn(likelihoods)
 
-        def expected(t0: float, t1: float) -> float:
-            shares = self._shares(t0, t1)
-            return learned.idle + sum(s * learned.active(i) for i, s in enumerate(shares))
-
-        if self._busy_seconds and sum(self._busy_seconds) > 0:
-            scale = max(learned.active(i) for i, s in enumerate(self._busy_seconds) if s > 0)
-            self._delay.learn(now, watts, expected, scale)
+    def _runs(self, now: float) -> Iterator[tuple[float, float, int]]:
+        """Begin, end and way, the newest first."""
+        if self._running is not None:
+            yield self._running[0], now, self._running[1]
+        yield from reversed(self._busy)
 
     def _entered_watts(self, way: int) -> float:
         """Beyond idle. What is not known well yet is entered as dear as it may well be."""
@@ -264,48 +267,3 @@ class PowerAccount:
                 break
             shares[way] += max(0.0, min(end, t1) - max(start, t0)) / length
         return shares
-
-
-class SensorDelay:
-    """How long ago a power sensor's value was so, found by how well samples fit."""
-
-    _STEP = 0.01  # seconds between the delays that are compared
-    _COUNT = 26
-    _HALF = 0.01  # seconds around the moment that a sample is about, once the delay is known
-    _WIDE = 0.25  # seconds before the reading that it may be about, until then
-    _FEWEST = 12
-    _GOOD = 0.4  # of the middle error of all delays; the best must be below
-
-    def __init__(self) -> None:
-        self._errors = [0.0] * self._COUNT
-        self._samples = 0
-        self.seconds: float | None = None
-        """None while it is not known."""
-
-    def span(self, now: float) -> tuple[float, float]:
-        """The time that a reading of now is about."""
-        if self.seconds is None:
-            return now - self._WIDE, now
-        return self._around(now, self.seconds)
-
-    def learn(
-        self, now: float, watts: float, expected: Callable[[float, float], float], scale: float
-    ) -> None:
-        """A sample; `expected(t0, t1)` is what the power should have been between two moments."""
-        values = [expected(*self._around(now, i * self._STEP)) for i in range(self._COUNT)]
-        if max(values) - min(values) < 0.3 * scale:
-            return  # any delay explains it
-        self._samples += 1
-        for i, value in enumerate(values):
-            error = min(((watts - value) / scale) ** 2, 1.0)
-            self._errors[i] += 0.04 * (error - self._errors[i])
-        if self._samples >= self._FEWEST:
-            best = min(range(self._COUNT), key=self._errors.__getitem__)
-            middle = sorted(self._errors)[self._COUNT // 2]
-            is_good = self._errors[best] < self._GOOD * middle
-            self.seconds = best * self._STEP if is_good else None
-
-    def _around(self, now: float, delay: float) -> tuple[float, float]:
-        middle = now - delay
-        end = min(now, middle + self._HALF)
-        return end - 2 * self._HALF, end

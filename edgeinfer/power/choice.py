@@ -9,6 +9,7 @@ from edgeinfer.power.work import Way
 
 _BETTER = 1.03  # times the throughput, for another way to be taken
 _ENOUGH_RUNS = 8  # of a way before it is judged against others
+_LONGEST_TRIAL = 100  # runs, after which it is judged by what is known
 _PLENTY = 0.6  # of what a window may take, in the bucket: joules are no longer scarce
 _SCARCE_ROOM = 0.5  # of the same, in the window: joules are scarce
 _PLENTY_OF_ROOM = 0.7  # joules are no longer scarce
@@ -17,9 +18,9 @@ _PLENTY_OF_ROOM = 0.7  # joules are no longer scarce
 class Economy:
     """Of the ways to run a variant: the preferred one, or while joules are scarce the thriftiest.
 
-    A way that was not tried is taken to be as good as it may well be, so that it is tried; it is
-    accounted for as it was guessed. Joules are scarce from when a run had to wait for the bucket,
-    or the window is more than half full, until both have plenty again.
+    A way that is not known well is taken to be as good as it may well be, so that it is tried, and
+    kept until it is known; it is accounted for as it was guessed. Joules are scarce from when a run
+    had to wait for the bucket, or the window is more than half full, until both have plenty again.
 
     Parameters
     ----------
@@ -55,7 +56,7 @@ class Economy:
         if not self.is_scarce or len(listed) == 1:
             return self.first[variant]
         kept = self._thrifty[variant]
-        if account.durations[kept].count < _ENOUGH_RUNS:
+        if not self._is_judged(kept, account):
             return kept
         best = min(listed, key=lambda way: self._cost(way, account))
         if self._cost(best, account) * _BETTER < self._cost(kept, account):
@@ -68,13 +69,16 @@ class Economy:
         fastest = min(self._of[variant], key=lambda way: account.durations[way].mean)
         return [now] if now == fastest else [now, fastest]
 
+    def _is_judged(self, way: int, account: PowerAccount) -> bool:
+        """Whether a way is known well enough to be held against others, or has had its trial."""
+        count = account.durations[way].count
+        return count >= _LONGEST_TRIAL or (count >= _ENOUGH_RUNS and account.is_known(way))
+
     def _cost(self, way: int, account: PowerAccount) -> float:
         """Joules of a run, or those that could have been spent meanwhile where these are more."""
-        durations = account.durations[way]
-        tried = durations.count >= _ENOUGH_RUNS
         low, high = account.joules_bounds(way)  # what is entered is dearer while there is doubt
-        joules = (low + high) / 2 if tried else low
-        return max(joules, durations.mean * self.spend_watts)
+        joules = (low + high) / 2 if self._is_judged(way, account) else low
+        return max(joules, account.durations[way].mean * self.spend_watts)
 
 
 class Ladder:

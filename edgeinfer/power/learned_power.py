@@ -7,9 +7,13 @@ not (a Kalman filter with scalar measurements), and their covariance says what t
 worth: the governor's margin comes of it. They drift, with temperature say: the covariance grows as
 time goes by.
 
-An energy counter's reading is about the time since the one before. A power sensor's is about a
-short time before it; when runs are shorter than that time, whether one was met is chance, and its
-variance f (1 - f) w^2 is counted as noise.
+An energy counter's reading is about the time since the one before. A power sensor's is about some
+moment before it, and which one is not sure (sensor_timing.py). So it is used under every
+hypothesis, each weighted by its probability and by how well the sample fits it, and the estimates
+that would come of each are brought together again in one mean and one covariance (a filter with
+probabilistic association). When runs are shorter than the time that a sample may be of, whether one
+was met is chance, and its variance f (1 - f) w^2 is counted as noise. A sample may also be astray
+and mean nothing of all that.
 """
 
 from __future__ import annotations
@@ -18,11 +22,20 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from edgeinfer.power.sensor_timing import Floats, Moments
+
 _CORRELATION = 0.7  # of the guesses of ways to run: a profile that is wrong is so for all alike
 _DRIFT = 0.02  # of a value, standard deviation in _DRIFT_SECONDS
 _DRIFT_SECONDS = 60.0
 _STEP = 1.2  # mean of normalised innovations at which something changed: 3.6 standard deviations
 _FORGET = 0.8  # of that mean, with each reading: a standard deviation of 1/3
+_REACH = 4.0  # standard deviations of what was expected at which an innovation is cut
+_ASTRAY = 0.02  # of samples, that mean something else
+_SURE = 0.9  # probability of a hypothesis
+_NEGLIGIBLE = 1e-3  # probability
+_AGREED = 0.01  # of what is expected: hypotheses that say the same
 
 
 @dataclass(frozen=True)
@@ -50,15 +63,12 @@ class LearnedPower:
         self, idle: Guess, active: Sequence[Guess], now: float, *, noise: float = 0.02
     ) -> None:
         self._values = [idle.value, *(guess.value for guess in active)]
-        deviations = [idle.deviation, *(guess.deviation for guess in active)]
-        count = len(deviations)
-        self._covariance = [
-            [
-                deviations[i] * deviations[j] * (1.0 if i == j else _CORRELATION if i and j else 0)
-                for j in range(count)
-            ]
-            for i in range(count)
-        ]
+        deviations = np.array([idle.deviation, *(guess.deviation for guess in active)])
+        correlation = np.full((len(deviations), len(deviations)), _CORRELATION)
+        correlation[0, :] = correlation[:, 0] = 0.0
+        np.fill_diagonal(correlation, 1.0)
+        self._covariance = correlation * np.outer(deviations, deviations)
+        self._diagonal = self._covariance.ravel()[:: len(deviations) + 1]  # a view
         self._noise = noise
         self._updated = now
         self._surprise = 0.0
@@ -79,17 +89,15 @@ class LearnedPower:
 
     def deviation(self, shares: Sequence[float]) -> float:
         """Standard deviation of the mean power of a time in which each way ran for its share."""
-        weights = (1.0, *shares)
-        return math.sqrt(max(0.0, self._variance(weights)))
+        weights = np.array((1.0, *shares))
+        return math.sqrt(max(0.0, float(weights @ self._covariance @ weights)))
 
     def active_deviation(self, way: int) -> float:
         """Standard deviation of what a way takes beyond idle."""
-        return math.sqrt(max(0.0, self._covariance[1 + way][1 + way]))
+        return math.sqrt(max(0.0, float(self._covariance[1 + way, 1 + way])))
 
-    def learn(
-        self, now: float, watts: float, shares: Sequence[float], *, absolute: float, chance: bool
-    ) -> None:
-        """One reading.
+    def learn(self, now: float, watts: float, shares: Sequence[float], *, absolute: float) -> None:
+        """One reading of an energy counter.
 
         Parameters
         ----------
@@ -100,77 +108,136 @@ class LearnedPower:
             Of that time, in which each way ran.
         absolute : float, watts
             Standard deviation that the reading's own resolution gives.
-        chance : bool
-            Whether the sensor looks at one moment only, so that a share is a probability.
         """
         self._drift(now)
-        weights = (1.0, *shares)
-        values = self._values
-        expected = sum(w * v for w, v in zip(weights, values, strict=True))
-        noise = (self._noise * expected) ** 2 + absolute**2
-        luck = 0.0
-        if chance:
-            busy = sum(shares)
-            square = sum(s * values[1 + i] ** 2 for i, s in enumerate(shares))
-            mean = expected - values[0]
-            luck = max(0.0, square - mean**2) if busy > 0 else 0.0
-        innovation = watts - expected
-        known = self._variance(weights)
-        total = known + noise + luck
-        if total <= 0:
+        nothing = np.zeros(1)
+        fits = self._fits(watts, np.array([shares]), nothing, absolute)
+        if fits.total[0] <= 0:
             return
-        self._learn_noise(innovation, known, luck, expected, absolute)
-        self._notice_steps(innovation, math.sqrt(total))
+        self._learn_noise(fits, 0, absolute)
         # One reading far off is cut; what lasts is noticed as a step and believed.
-        reach = 4 * math.sqrt(total)
-        innovation = min(max(innovation, -reach), reach)
-        self._correct(weights, innovation, noise + luck)
+        innovation = fits.within_reach(0)
+        if self._is_step(fits, 0):
+            self._covariance[0, 0] += fits.innovation[0] ** 2
+            fits = self._fits(watts, np.array([shares]), nothing, absolute)
+        self._correct(np.ones(1), fits.spread, fits.total, np.array([innovation]))
 
-    def _correct(self, weights: Sequence[float], innovation: float, noise: float) -> None:
-        covariance = self._covariance
-        active = [(i, w) for i, w in enumerate(weights) if w]
-        spread = [sum(row[i] * w for i, w in active) for row in covariance]
-        total = sum(spread[i] * w for i, w in active) + noise
-        for i, value in enumerate(spread):
-            gain = value / total
-            self._values[i] += gain * innovation
-            row = covariance[i]
-            for j, other in enumerate(spread):
-                row[j] -= gain * other
-        floor = 1e-6
-        for i, value in enumerate(self._values):
-            self._values[i] = max(value, floor)
-            covariance[i][i] = max(covariance[i][i], 1e-12)
+    def learn_sample(
+        self, now: float, watts: float, moments: Moments, *, absolute: float
+    ) -> Floats:
+        """One sample of a power sensor. Returns how likely it was under each hypothesis.
+
+        Parameters
+        ----------
+        moments : Moments
+            What it may be about.
+        absolute : float, watts
+            Standard deviation that the sensor's own resolution gives.
+        """
+        self._drift(now)
+        fits = self._fits(watts, moments.shares, moments.chance, absolute)
+        # Astray: as likely anywhere up to twice the highest that is expected.
+        astray = _ASTRAY / (2 * max(watts, self._values[0] + max(self._values[1:])))
+        likelihoods = astray + (1 - _ASTRAY) * fits.likelihoods()
+        weights = moments.probabilities * likelihoods
+        evidence = float(weights.sum())
+        weights /= evidence
+        best = int(np.argmax(weights))
+        apart = np.abs(fits.expected - fits.expected[best])
+        if weights[apart <= _AGREED * fits.expected[best]].sum() > _SURE:
+            self._learn_noise(fits, best, absolute)
+        spread, total, innovation = fits.spread, fits.total, fits.innovation
+        if astray > _NEGLIGIBLE * evidence:
+            # As much noise as puts what is likeliest within reach.
+            reach = (innovation[best] / _REACH) ** 2
+            weights = np.append(weights * (1 - astray / likelihoods), astray / evidence)
+            spread = np.vstack((spread, spread[best]))
+            total = np.append(total, max(total[best], reach))
+            innovation = np.append(innovation, innovation[best])
+        self._correct(weights, spread, total, innovation)
+        if self._is_step(fits, best):
+            opened = fits.weights[best] * fits.innovation[best]
+            self._diagonal += opened**2
+        return likelihoods
+
+    def _fits(self, watts: float, shares: Floats, chance: Floats, absolute: float) -> _Fits:
+        """What was expected under each hypothesis, and how far off the reading is."""
+        values = np.array(self._values)
+        weights = np.ones((len(shares), len(values)))
+        weights[:, 1:] = shares
+        runs = shares @ values[1:]
+        expected = values[0] + runs
+        luck = chance * np.maximum(shares @ values[1:] ** 2 - runs**2, 0.0)
+        spread = weights @ self._covariance
+        known = np.maximum((spread * weights).sum(axis=1), 0.0)
+        noise = (self._noise * expected) ** 2 + absolute**2
+        return _Fits(weights, expected, watts - expected, spread, known, luck, known + luck + noise)
+
+    def _correct(self, weights: Floats, spread: Floats, total: Floats, innovation: Floats) -> None:
+        """The estimates, and their doubt, become the mean of what comes of each hypothesis."""
+        gains = spread / total[:, None]
+        moves = gains * innovation[:, None]
+        weighted = weights[:, None] * moves
+        mean = weighted.sum(axis=0)
+        # Where hypotheses disagree, doubt is left.
+        disagreement = weighted.T @ moves - np.outer(mean, mean)
+        self._covariance += disagreement - (weights[:, None] * gains).T @ spread
+        np.maximum(self._diagonal, 1e-12, out=self._diagonal)
+        self._values = np.maximum(np.array(self._values) + mean, 1e-6).tolist()
 
     def _drift(self, now: float) -> None:
         passed, self._updated = max(0.0, now - self._updated), max(now, self._updated)
         grown = _DRIFT**2 * min(passed, _DRIFT_SECONDS) / _DRIFT_SECONDS
-        for i, value in enumerate(self._values):
-            self._covariance[i][i] += grown * value**2
+        self._diagonal += grown * np.array(self._values) ** 2
 
-    def _variance(self, weights: Sequence[float]) -> float:
-        active = [(i, w) for i, w in enumerate(weights) if w]
-        covariance = self._covariance
-        return sum(w * v * covariance[i][j] for i, w in active for j, v in active)
-
-    def _learn_noise(
-        self, innovation: float, known: float, luck: float, expected: float, absolute: float
-    ) -> None:
+    def _learn_noise(self, fits: _Fits, which: int, absolute: float) -> None:
         """What neither the estimates' own doubt nor chance explains is the sensor's noise."""
-        if expected <= 0 or luck > known + (self._noise * expected) ** 2:
+        known, luck = float(fits.known[which]), float(fits.luck[which])
+        expected = float(fits.expected[which])
+        usual = (self._noise * expected) ** 2
+        if expected <= 0 or luck > known + usual:
             return
-        seen = max(0.0, min(innovation**2, 16 * (known + luck + (self._noise * expected) ** 2)))
+        seen = min(float(fits.innovation[which]) ** 2, 16 * (known + luck + usual))
         left = max(0.0, seen - known - luck - absolute**2) / expected**2
         squared = self._noise**2 + 0.03 * (left - self._noise**2)
         self._noise = min(max(math.sqrt(squared), 5e-4), 0.2)
 
-    def _notice_steps(self, innovation: float, deviation: float) -> None:
-        """Another program began or ended: what idling takes is open again."""
-        normal = min(max(innovation / deviation, -4.0), 4.0)
+    def _is_step(self, fits: _Fits, which: int) -> bool:
+        """Whether readings have been off to one side for a while: something changed."""
+        normal = fits.within_reach(which) / math.sqrt(fits.total[which])
         self._surprise = _FORGET * self._surprise + (1 - _FORGET) * normal
-        if abs(self._surprise) > _STEP:
-            self._covariance[0][0] += innovation**2
-            self._surprise = 0.0
+        if abs(self._surprise) <= _STEP:
+            return False
+        self._surprise = 0.0
+        return True
+
+
+@dataclass(frozen=True)
+class _Fits:
+    """A reading under each hypothesis."""
+
+    weights: Floats
+    """Of the estimates, whose weighted sum was expected; by hypothesis and estimate."""
+    expected: Floats
+    innovation: Floats
+    """Watts that were read above that."""
+    spread: Floats
+    """Covariance of what was expected with each estimate."""
+    known: Floats
+    """Variances: of what was expected, of chance, and these and the sensor's together."""
+    luck: Floats
+    total: Floats
+
+    def within_reach(self, which: int) -> float:
+        """The innovation, cut where it is out of all proportion."""
+        reach = _REACH * math.sqrt(self.total[which])
+        return min(max(float(self.innovation[which]), -reach), reach)
+
+    def likelihoods(self) -> Floats:
+        """Density of the reading under each hypothesis, per watt."""
+        total = np.maximum(self.total, 1e-12)
+        density: Floats = np.exp(-0.5 * self.innovation**2 / total) / np.sqrt(2 * np.pi * total)
+        return density
 
 
 class Durations:

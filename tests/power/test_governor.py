@@ -267,12 +267,12 @@ def test_power_is_learned_of_mixed_readings_and_other_programs_are_noticed() -> 
     learned = LearnedPower(Guess(3.0, 1.0), [Guess(1.0, 0.8)], 0.0)
     for i in range(200):
         share = (i % 5) / 4
-        learned.learn(0.1 * i, 2.0 + 4.0 * share, [share], absolute=0.01, chance=False)
+        learned.learn(0.1 * i, 2.0 + 4.0 * share, [share], absolute=0.01)
     assert learned.idle == pytest.approx(2.0, rel=0.02)
     assert learned.active(0) == pytest.approx(4.0, rel=0.02)
     for i in range(40):  # another program starts: half a watt more, whatever we do
         share = (i % 5) / 4
-        learned.learn(20 + 0.1 * i, 2.5 + 4.0 * share, [share], absolute=0.01, chance=False)
+        learned.learn(20 + 0.1 * i, 2.5 + 4.0 * share, [share], absolute=0.01)
     assert learned.idle == pytest.approx(2.5, rel=0.05)
     assert learned.active(0) == pytest.approx(4.0, rel=0.05)
 
