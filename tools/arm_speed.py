@@ -28,7 +28,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from tools import arm_instructions, arm_loops  # noqa: E402
+from tools import arm_instructions, kernel_loops  # noqa: E402
 from tools.arm_instructions import CPUS, Counts, Cpu  # noqa: E402
 from tools.arm_rootfs import MissingToolError, RootfsError  # noqa: E402
 
@@ -68,7 +68,7 @@ class Comparison:
         return self.edgeinfer / self.litert if self.litert else None
 
 
-def show_loops(found: Sequence[arm_loops.Estimate]) -> str:
+def show_loops(found: Sequence[kernel_loops.Estimate]) -> str:
     """A table of the loops, and the limits that they are held against."""
     from edgeinfer.printing import format_table
 
@@ -138,10 +138,10 @@ def source_models(given: Sequence[Path]) -> list[Path]:
     return present
 
 
-def measure_loops() -> list[arm_loops.Estimate]:
+def measure_loops() -> list[kernel_loops.Estimate]:
     """Compile the library and look at its loops."""
-    arm_loops.find_llvm("llvm-mca")
-    return arm_loops.estimates(arm_loops.find_loops(arm_instructions.build_library()))
+    kernel_loops.find_llvm("llvm-mca")
+    return kernel_loops.estimates(kernel_loops.find_loops(arm_instructions.build_library()))
 
 
 def compare(
@@ -209,7 +209,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if not arguments.no_loops:
             loops = measure_loops()
-            print(f"inner loops, llvm-mca {arm_loops.llvm_version()}:\n{show_loops(loops)}")
+            print(f"inner loops, llvm-mca {kernel_loops.llvm_version()}:\n{show_loops(loops)}")
             print(ABOUT_LOOPS, flush=True)
             figures["loops"] = [_loop_figures(each) for each in loops]
         if not arguments.loops:
@@ -232,7 +232,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _loop_figures(each: arm_loops.Estimate) -> dict[str, Any]:
+def _loop_figures(each: kernel_loops.Estimate) -> dict[str, Any]:
     return {
         "kernel": each.loop.source,
         "core": each.core.name,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import arm_instructions, arm_loops, arm_rootfs, arm_speed
+from tools import arm_instructions, arm_rootfs, arm_speed, kernel_loops
 from tools.arm_instructions import CPUS, Counts
 from tools.elf import read_functions
 from tools.wheel_targets import find_zig
@@ -49,7 +49,7 @@ Dispatch Width:    4
 
 
 def test_the_inner_loop_is_the_one_with_most_products() -> None:
-    body = arm_loops.inner_loop(arm_loops.parse_instructions(DISASSEMBLY))
+    body = kernel_loops.inner_loop(kernel_loops.parse_instructions(DISASSEMBLY))
     assert body == (
         "ldr q0, [x1], #0x10",
         "sdot v0.4s, v1.16b, v2.4b[0]",
@@ -57,21 +57,21 @@ def test_the_inner_loop_is_the_one_with_most_products() -> None:
         "subs x3, x3, #0x1",
         "b.ne .Lloop",
     )
-    loop = arm_loops.Loop("multiply", "packed_gemm_dotprod.c", body)
+    loop = kernel_loops.Loop("multiply", "packed_gemm_dotprod.c", body)
     assert (loop.macs, loop.kind) == (32, "sdot")
 
 
 def test_a_function_without_products_has_no_loop() -> None:
     without = DISASSEMBLY.replace("sdot", "mla")
-    assert arm_loops.inner_loop(arm_loops.parse_instructions(without)) == ()
+    assert kernel_loops.inner_loop(kernel_loops.parse_instructions(without)) == ()
 
 
 def test_products_of_bytes_count_and_others_do_not() -> None:
     body = ("smull v0.8h, v1.8b, v2.8b", "smlal2 v0.8h, v1.16b, v2.16b")
     wide = ("smull v0.4s, v1.4h, v2.4h", "smlal2 v0.4s, v1.8h, v2.8h", "smull x0, w1, w2")
-    assert arm_loops.Loop("f", "s", body).macs == 16
-    assert arm_loops.Loop("f", "s", wide).macs == 0
-    assert arm_loops.Loop("f", "s", ("smmla v0.4s, v1.16b, v2.16b",)).macs == 32
+    assert kernel_loops.Loop("f", "s", body).macs == 16
+    assert kernel_loops.Loop("f", "s", wide).macs == 0
+    assert kernel_loops.Loop("f", "s", ("smmla v0.4s, v1.16b, v2.16b",)).macs == 32
 
 
 @pytest.mark.parametrize(
@@ -87,13 +87,13 @@ def test_products_of_bytes_count_and_others_do_not() -> None:
     ],
 )
 def test_jumps_and_where_they_lead(instruction: str, target: int | None) -> None:
-    assert arm_loops.jump_target(instruction) == target
+    assert kernel_loops.jump_target(instruction) == target
 
 
 def test_cycles_are_those_of_an_iteration() -> None:
-    assert arm_loops.parse_cycles(SUMMARY) == 1010 / 400
+    assert kernel_loops.parse_cycles(SUMMARY) == 1010 / 400
     with pytest.raises(ValueError, match="no summary"):
-        arm_loops.parse_cycles("error: invalid operand")
+        kernel_loops.parse_cycles("error: invalid operand")
 
 
 @pytest.mark.parametrize(
@@ -109,11 +109,11 @@ def test_cycles_are_those_of_an_iteration() -> None:
     ],
 )
 def test_kernels_are_known_by_their_file(source: str, wanted: bool) -> None:
-    assert arm_loops.is_kernel(arm_loops.Function(0, 4, "multiply", source, 0)) is wanted
+    assert kernel_loops.is_kernel(kernel_loops.Function(0, 4, "multiply", source, 0)) is wanted
 
 
 def test_a_core_has_no_limit_for_what_it_lacks() -> None:
-    by_name = {core.name: core for core in arm_loops.CORES}
+    by_name = {core.name: core for core in kernel_loops.CORES}
     assert by_name["cortex-a53"].limit("sdot") is None
     assert by_name["cortex-a72"].limit("sdot") is None
     assert by_name["cortex-a76"].limit("sdot") is not None
@@ -122,13 +122,13 @@ def test_a_core_has_no_limit_for_what_it_lacks() -> None:
 
 def test_llvm_mca_finds_two_dot_products_a_cycle() -> None:
     try:
-        arm_loops.find_llvm("llvm-mca")
+        kernel_loops.find_llvm("llvm-mca")
     except arm_rootfs.MissingToolError as error:
         pytest.skip(str(error))
     sdots = tuple(f"sdot v{i}.4s, v30.16b, v31.16b" for i in range(16))
-    loop = arm_loops.Loop("f", "s", (*sdots, "subs x0, x0, #1", "b.ne .Lloop"))
-    core = next(core for core in arm_loops.CORES if core.name == "cortex-a76")
-    found = arm_loops.estimate(loop, core)
+    loop = kernel_loops.Loop("f", "s", (*sdots, "subs x0, x0, #1", "b.ne .Lloop"))
+    core = next(core for core in kernel_loops.CORES if core.name == "cortex-a76")
+    found = kernel_loops.estimate(loop, core)
     assert found is not None
     assert found.cycles == pytest.approx(8, rel=0.1)
     assert found.share == pytest.approx(1, rel=0.1)
