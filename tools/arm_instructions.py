@@ -14,19 +14,17 @@ from __future__ import annotations
 
 import bisect
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tools import arm_rootfs, build_ffi
+from tools import arm_rootfs, build_ffi, wheel_library
 from tools.arm_rootfs import ARM64, MissingToolError, RootfsError
 from tools.elf import Function, read_functions
-from tools.wheel_targets import find_target, find_zig, zig_options
+from tools.wheel_targets import find_target, find_zig
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = arm_rootfs.BUILD / "speed"
@@ -214,35 +212,14 @@ def build_plugin(folder: Path) -> Path:
 
 
 def build_library() -> Path:
-    """Cross-compile the library as its wheel has it, but with symbols.
+    """The library for arm64, as its wheel has it, but with symbols.
 
     Raises
     ------
     MissingToolError
         A tool for it is not installed.
     """
-    zig, target = find_zig(), find_target("aarch64", "manylinux")
-    assert target is not None
-    if zig is None:
-        raise MissingToolError("install the compiler: pip install ziglang")
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    cmake, ninja = shutil.which("cmake", path=path), shutil.which("ninja", path=path)
-    if cmake is None or ninja is None:
-        raise MissingToolError("install what builds the library: pip install cmake ninja")
-    folder = LIBRARY.parent
-    configure = [cmake, "-S", str(ROOT), "-B", str(folder), "-G", "Ninja"]
-    configure += [f"-DCMAKE_MAKE_PROGRAM={ninja}", "-DCMAKE_BUILD_TYPE=Release"]
-    configure += ["-DEI_BUILD_STATIC=OFF", "-DEI_EVERY_TIER=ON"]
-    configure += zig_options(zig, target)
-    environment = {name: text for name, text in os.environ.items() if name != "CC"}
-    for command in (configure, [cmake, "--build", str(folder), "--target", "edgeinfer"]):
-        done = subprocess.run(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            text=True, check=False,
-        )  # fmt: skip
-        if done.returncode != 0:
-            raise RootfsError(f"{done.stdout}\nthe library was not built for arm64, see above")
-    return LIBRARY
+    return wheel_library.build("aarch64", LIBRARY.parent)
 
 
 def make_system(*, litert: str | None) -> None:

@@ -36,11 +36,6 @@ SKIPPED = 77
 _SHOWN_FUNCTIONS = 12
 _MODELS = ("kws", "vww", "resnet8", "ad01", "mobilenet_v2")
 
-ABOUT_LOOPS = """\
-These are LLVM's models of the cores, not the cores: every load is in the L1 data cache, every jump
-foreseen, and only the loops are looked at. A share near 100 % says that a loop leaves nothing to be
-had by better order or fewer loads; it does not say that a layer runs at that rate."""
-
 ABOUT_INSTRUCTIONS = """\
 Instructions are not time. What they tell: how much work a runtime gives the CPU for the same
 result, copies, requantisation and calls included, and whether a change makes that more or less.
@@ -66,32 +61,6 @@ class Comparison:
     def ratio(self) -> float | None:
         """Ours over LiteRT's."""
         return self.edgeinfer / self.litert if self.litert else None
-
-
-def show_loops(found: Sequence[kernel_loops.Estimate]) -> str:
-    """A table of the loops, and the limits that they are held against."""
-    from edgeinfer.printing import format_table
-
-    rows = [
-        (
-            each.loop.source.removesuffix(".c"),
-            each.core.name,
-            each.core.model,
-            len(each.loop.instructions),
-            each.loop.macs,
-            f"{each.cycles:.2f}",
-            f"{each.mac_per_cycle:.2f}",
-            f"{each.limit:.2f}",
-            f"{each.share:.0%}",
-        )
-        for each in found
-    ]
-    header = ("kernel", "core", "model", "instructions", "MAC", "cycles", "MAC/cycle", "limit", "")
-    limits = {
-        (each.core.name, each.loop.kind): each.core.limits[each.loop.kind][1] for each in found
-    }
-    notes = [f"  {core:<12} {kind:<6} {why}" for (core, kind), why in sorted(limits.items())]
-    return "\n".join([format_table(header, rows), "limits:", *notes])
 
 
 def show_comparisons(found: Sequence[Comparison], litert: str | None) -> str:
@@ -141,7 +110,9 @@ def source_models(given: Sequence[Path]) -> list[Path]:
 def measure_loops() -> list[kernel_loops.Estimate]:
     """Compile the library and look at its loops."""
     kernel_loops.find_llvm("llvm-mca")
-    return kernel_loops.estimates(kernel_loops.find_loops(arm_instructions.build_library()))
+    return kernel_loops.estimates(
+        kernel_loops.find_loops(arm_instructions.build_library(), "aarch64")
+    )
 
 
 def compare(
@@ -209,9 +180,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if not arguments.no_loops:
             loops = measure_loops()
-            print(f"inner loops, llvm-mca {kernel_loops.llvm_version()}:\n{show_loops(loops)}")
-            print(ABOUT_LOOPS, flush=True)
-            figures["loops"] = [_loop_figures(each) for each in loops]
+            print(kernel_loops.show(loops), flush=True)
+            figures["loops"] = [kernel_loops.figures_of(each) for each in loops]
         if not arguments.loops:
             found, version = compare(
                 source_models(arguments.models), cpus, litert=litert, runs=arguments.runs,
@@ -230,19 +200,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
     return 0
-
-
-def _loop_figures(each: kernel_loops.Estimate) -> dict[str, Any]:
-    return {
-        "kernel": each.loop.source,
-        "core": each.core.name,
-        "model": each.core.model,
-        "instructions": len(each.loop.instructions),
-        "mac": each.loop.macs,
-        "cycles": each.cycles,
-        "mac_per_cycle": each.mac_per_cycle,
-        "limit": each.limit,
-    }
 
 
 if __name__ == "__main__":
