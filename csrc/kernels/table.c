@@ -197,6 +197,7 @@ static void fill_avx512vnni(ei_kernels *kernels) {
     kernels->layer_norm_f32 = ei_layer_norm_f32_avx512vnni;
     if ((ei_cpu_features() & EI_CPU_AVX512VBMI) != 0) {
         kernels->lut8_b1 = ei_lut8_b1_avx512vnni;
+        kernels->packed_gemm_s8_f4 = ei_packed_gemm_s8_f4_vbmi_avx512vnni;
     }
 }
 

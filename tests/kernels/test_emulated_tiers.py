@@ -58,6 +58,8 @@ def tier(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             float *sums; size_t sum_step; int scheme;
         } arguments;
     """)
+    if request.param == "avx512vnni":
+        ffi.cdef("void ei_packed_gemm_s8_f4_vbmi_avx512vnni(const arguments *);")
     for name in families:
         for version in versions:
             ffi.cdef(f"void ei_{name}_{version}(const arguments *);")
@@ -97,7 +99,10 @@ def test_sums_are_those_of_the_scalar_version(tier: Any, scheme: int) -> None:
         step = 16 * tiles + draw.choice([0, 3])
         start = draw.rng.standard_normal((rows, step)).astype(np.float32)
         results = []
-        for version in ("scalar", name):
+        versions = ["scalar", name]
+        if scheme != 0 and name == "avx512vnni":
+            versions.append("vbmi_avx512vnni")
+        for version in versions:
             sums = start.copy()
             arguments = ffi.new("arguments *", [
                 ffi.from_buffer("int8_t[]", x), k, rows, blocks,
@@ -106,6 +111,7 @@ def test_sums_are_those_of_the_scalar_version(tier: Any, scheme: int) -> None:
             ])  # fmt: skip
             getattr(library, f"ei_{FAMILIES[scheme]}_{version}")(arguments)
             results.append(sums.view(np.uint32))
-        np.testing.assert_array_equal(results[0], results[1], f"seed {seed}")
+        for version, result in zip(versions[1:], results[1:], strict=True):
+            np.testing.assert_array_equal(results[0], result, f"{version}, seed {seed}")
         changed += int(np.any(results[0] != start.view(np.uint32)))
     assert changed > 20  # products with the smallest scales are too small to change a sum

@@ -75,6 +75,8 @@ void ei_packed_gemm_s8_f4_scalar(const ei_packed_gemm_s8_f4_args *args);
 void ei_packed_gemm_s8_f4_avx2(const ei_packed_gemm_s8_f4_args *args);
 void ei_packed_gemm_s8_f4_avxvnni(const ei_packed_gemm_s8_f4_args *args);
 void ei_packed_gemm_s8_f4_avx512vnni(const ei_packed_gemm_s8_f4_args *args);
+/// On CPUs that have AVX-512 VBMI too.
+void ei_packed_gemm_s8_f4_vbmi_avx512vnni(const ei_packed_gemm_s8_f4_args *args);
 void ei_packed_gemm_s8_f4_neon(const ei_packed_gemm_s8_f4_args *args);
 void ei_packed_gemm_s8_f4_dotprod(const ei_packed_gemm_s8_f4_args *args);
 void ei_packed_gemm_s8_f4_i8mm(const ei_packed_gemm_s8_f4_args *args);
