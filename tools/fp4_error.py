@@ -5,8 +5,9 @@
     python tools/fp4_error.py folder/model.onnx --sentences s.txt   # and of outputs
 
 Prints, for MXFP4 and NVFP4, the squared error of all weights of fully connected layers and of what
-these compute, as a share of plain rounding's: the rounding of the formats' specifications, which
-for MXFP4 is llama.cpp's too (it rounds ties away from zero, which weights hardly have).
+these compute, as a share of plain rounding's, which is that of the formats' specifications, and of
+llama.cpp's. The latter is that of its own package `gguf`, as far as that rounds (MXFP4), and is
+left out where it is missing.
 
 Outputs are those of each layer on inputs that the float model feeds it: three quarters of the
 sentences (one a line) are what feedback knows, the rest is what all are judged on. The
@@ -21,6 +22,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +32,7 @@ from edgeinfer.cli.progress import Progress
 from edgeinfer.convert.frontends import read
 from edgeinfer.convert.graph import Graph, Node
 from edgeinfer.convert.passes import run_passes
-from edgeinfer.convert.quantize.block_weights import BLOCK, BlockWeights
+from edgeinfer.convert.quantize.block_weights import BLOCK, Scheme
 from edgeinfer.convert.quantize.choose_blocks import round_blocks
 from edgeinfer.convert.quantize.feed_back_errors import feed_back_errors
 from edgeinfer.convert.quantize.prepare_graph import name_uniquely
@@ -47,15 +49,25 @@ Reals = npt.NDArray[np.float64]
 
 LENGTH = 64
 """Tokens that the graph has room for; longer sentences lose their end."""
-TABLE = [
-    "weights of",
-    "layers",
-    "weights, searched",
-    "outputs, searched",
+PLAIN, PEER, SEARCHED, FED_BACK = "plain", "llama.cpp", "searched", "fed back"
+HEADER = [
+    "scheme",
+    "rounding",
+    "weights / plain",
+    "/ llama.cpp",
+    "outputs / plain",
     "worst",
-    "outputs, fed back",
-    "worst ",
+    "/ llama.cpp",
+    "worst",
 ]
+
+
+@dataclass
+class Errors:
+    """Squared errors of one way to round: of each matrix, and of what each computes."""
+
+    weights: list[float] = field(default_factory=list)
+    outputs: list[float] = field(default_factory=list)
 
 
 def float_layers(graph: Graph) -> list[Node]:
@@ -86,38 +98,78 @@ def encoded(graph: Graph, tokenizer: Tokenizer, sentences: Sequence[str]) -> lis
     return samples
 
 
-def squared_error(weights: Floats, packed: BlockWeights, moments: Reals | None = None) -> float:
+def squared_error(weights: Floats, rounded: Floats, moments: Reals | None = None) -> float:
     """Of all weights, or of the products with inputs of these second moments."""
-    lost = packed.values().astype(np.float64) - weights
+    lost = rounded.astype(np.float64) - weights
     return float((lost**2).sum() if moments is None else ((lost @ moments) * lost).sum())
 
 
-def share_of_plain(
+def rounded_by_llama_cpp(weights: Floats, scheme: Scheme) -> Floats | None:
+    """What llama.cpp's quantiser makes of a matrix; None where `gguf` is missing, or has none.
+
+    It takes whole blocks: what is filled up is cut off again.
+    """
+    try:
+        from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, quants
+    except ImportError:
+        return None
+    kind = getattr(GGMLQuantizationType, scheme.upper(), None)
+    if kind is None:  # an older release
+        return None
+    block, k = GGML_QUANT_SIZES[kind][0], weights.shape[1]
+    padded = np.pad(weights, ((0, 0), (0, -k % block)))
+    try:
+        codes = quants.quantize(padded, kind)
+    except NotImplementedError:  # it only reads this one
+        return None
+    return np.asarray(quants.dequantize(codes, kind)[:, :k], np.float32)
+
+
+def errors_of(
     graph: Graph, known: Sequence[Sample], judged: Sequence[Sample], progress: Progress
-) -> list[list[str]]:
-    """A line of the table for each scheme."""
+) -> dict[tuple[Scheme, str], Errors]:
+    """By scheme and rounding; what is not to be had is missing."""
     layers = float_layers(graph)
     knows = input_moments(graph, layers, known, progress.count) if known else {}
     judges = input_moments(graph, layers, judged, progress.count) if judged else {}
-    lines = []
+    found: dict[tuple[Scheme, str], Errors] = {}
     for scheme in BLOCK:
-        plain_error = searched_error = 0.0
-        outputs, fed = [], []
         for number, w in enumerate(dict.fromkeys(node.input(1) for node in layers)):
             progress.count(f"{scheme}: matrix {number + 1}")
             assert w.data is not None
             matrix = np.asarray(w.data, np.float32).reshape(w.shape[0], -1)
-            plain, searched = round_blocks(matrix, scheme), search_block_scales(matrix, scheme)
-            plain_error += squared_error(matrix, plain)
-            searched_error += squared_error(matrix, searched)
-            if w in judges:
-                base = squared_error(matrix, plain, judges[w])
-                outputs.append(squared_error(matrix, searched, judges[w]) / base)
-                packed = feed_back_errors(matrix, scheme, knows[w])
-                fed.append(squared_error(matrix, packed, judges[w]) / base)
-        cells = [f"{np.mean(x):.3f} {max(x):.3f}" if x else "- -" for x in (outputs, fed)]
-        line = f"{scheme} {len(layers)} {searched_error / plain_error:.3f} {' '.join(cells)}"
-        lines.append(line.split())
+            made = {
+                PLAIN: round_blocks(matrix, scheme).values(),
+                PEER: rounded_by_llama_cpp(matrix, scheme),
+                SEARCHED: search_block_scales(matrix, scheme).values(),
+            }
+            if w in knows:
+                made[FED_BACK] = feed_back_errors(matrix, scheme, knows[w]).values()
+            for rounding, values in made.items():
+                if values is not None:
+                    errors = found.setdefault((scheme, rounding), Errors())
+                    errors.weights.append(squared_error(matrix, values))
+                    if w in judges:
+                        errors.outputs.append(squared_error(matrix, values, judges[w]))
+    return found
+
+
+def lines_of(found: dict[tuple[Scheme, str], Errors]) -> list[list[str]]:
+    """The table: a line for each scheme and rounding."""
+    lines = []
+    for (scheme, rounding), errors in found.items():
+        cells: dict[str, list[str]] = {"weights": [], "outputs": []}
+        for base in (found.get((scheme, PLAIN)), found.get((scheme, PEER))):
+            if base is None:
+                cells["weights"] += ["-"]
+                cells["outputs"] += ["-", "-"]
+                continue
+            cells["weights"] += [f"{sum(errors.weights) / sum(base.weights):.3f}"]
+            shares = np.divide(errors.outputs, base.outputs)
+            cells["outputs"] += (
+                [f"{shares.mean():.3f}", f"{shares.max():.3f}"] if len(shares) else ["-", "-"]
+            )
+        lines.append([scheme, rounding, *cells["weights"], *cells["outputs"]])
     return lines
 
 
@@ -145,8 +197,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         judged = samples[::4]
         known = [sample for i, sample in enumerate(samples) if i % 4]
     with Progress() as progress:
-        lines = share_of_plain(graph, known, judged, progress)
-    print(format_table(TABLE, lines))
+        found = errors_of(graph, known, judged, progress)
+    if ("mxfp4", PEER) not in found:
+        print("llama.cpp's rounding is left out: pip install -U gguf", file=sys.stderr)
+    print(f"{len(float_layers(graph))} layers")
+    print(format_table(HEADER, lines_of(found), right=range(2, len(HEADER))))
     return 0
 
 
