@@ -8,7 +8,10 @@ Sentences are those of Python's own reference pages (pydoc_data), of 4 to 60 wor
     cosine   of its vectors with float ones: mean and least over 200 sentences
     nearest  share of 500 sentences whose nearest other one is the same as with float vectors
     file     bytes of the .edge file at lengths 16, 32, 64 and 128; of onnxruntime that of the .onnx
-    session  bytes of RAM that a session takes
+    session  bytes of RAM that a session takes, as the file says
+    memory   that a fresh process grows by from after the imports to after a run of 128 tokens, in
+             bytes (tools/load_cost.py): resident, and of that its own, which the kernel cannot drop
+             and read again from the file; the peak is what was resident at any moment until then
     time     of a run of 128 tokens over onnxruntime's dynamic INT8, both on one thread, in turn;
              the median of the quotients (taskset keeps the process on one core)
 
@@ -34,6 +37,9 @@ import numpy.typing as npt
 import edgeinfer.text
 from edgeinfer.convert import convert
 from edgeinfer.printing import format_table, print_json
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from tools.load_cost import load_in_a_process
 
 LENGTHS = (16, 32, 64, 128)
 COSINES, NEAREST = 200, 500
@@ -147,35 +153,47 @@ def main() -> int:
     if args.json:
         print_json(rows)
         return 0
-    header = ("", "cosine", "least", "nearest", "file, bytes", "session, bytes", "time")
-    print(format_table(header, [_cells(row) for row in rows], right=range(1, 7)))
+    sizes = ("file", "session", "resident", "own", "peak")
+    header = ("", "cosine", "least", "nearest", *sizes, "time")
+    print(format_table(header, [_cells(row) for row in rows], right=range(1, len(header))))
     return 0
 
 
 def measure(folder: Path, schemes: Sequence[str], seconds: float) -> list[dict[str, Any]]:
-    """A row for float, for each scheme, and for onnxruntime's dynamic INT8."""
+    """A row for float and each scheme, and for onnxruntime's float and dynamic INT8."""
     source = folder / "model.onnx"
     tokenizer = edgeinfer.text.Tokenizer(folder)
     texts = sentences(NEAREST)
-    real = Peer(source, tokenizer).embed(texts)
+    teacher = Peer(source, tokenizer)
+    real = teacher.embed(texts)
     rows: list[dict[str, Any]] = []
     runs: list[Callable[[], Any]] = []
-    full = {name: np.ones((1, LENGTHS[-1]), np.int64) for name in Peer(source, tokenizer)._names}
-    for scheme in (None, *schemes):
-        made: Any = convert(source, sequence_lengths=LENGTHS, weights=scheme)  # type: ignore[arg-type]
-        model = edgeinfer.text.load(edgeinfer.load(made.data), tokenizer)
-        row = {"name": scheme or "float32", **judged(model.embed(texts), real)}
-        rows.append({**row, "file": len(made.data), "session": made.session_bytes})
-        runs.append(partial(model.model.run, full))
+    full = {name: np.ones((1, LENGTHS[-1]), np.int64) for name in teacher._names}
     with tempfile.TemporaryDirectory() as scratch:
+        for scheme in (None, *schemes):
+            made: Any = convert(source, sequence_lengths=LENGTHS, weights=scheme)  # type: ignore[arg-type]
+            path = Path(scratch) / "model.edge"
+            made.save(path)
+            model = edgeinfer.text.load(edgeinfer.load(made.data), tokenizer)
+            row = {"name": scheme or "float32", **judged(model.embed(texts), real)}
+            row |= {"file": len(made.data), "session": made.session_bytes}
+            rows.append(row | _memory("edgeinfer", path, full))
+            runs.append(partial(model.model.run, full))
         path = quantized_peer(source, Path(scratch))
-        peer = Peer(path, tokenizer)
-        found = judged(peer.embed(texts), real)
-        rows.append({"name": "onnxruntime INT8", **found, "file": path.stat().st_size})
-    runs.append(partial(peer.session.run, None, full))
+        for name, file in (("float32", source), ("INT8", path)):
+            peer = Peer(file, tokenizer)
+            row = {"name": f"onnxruntime {name}", **judged(peer.embed(texts), real)}
+            row |= {"file": file.stat().st_size, **_memory("onnxruntime", file, full)}
+            rows.append(row)
+            runs.append(partial(peer.session.run, None, full))
     for row, quotient in zip(rows, quotients(runs, seconds), strict=True):
         row["time"] = quotient
     return rows
+
+
+def _memory(runtime: str, file: Path, feed: dict[str, npt.NDArray[np.int64]]) -> dict[str, float]:
+    found = load_in_a_process(runtime, file, list(feed.values()))
+    return {"resident": found["rss_bytes"], "own": found["own_bytes"], "peak": found["peak_bytes"]}
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
@@ -184,8 +202,10 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         f"{row['cosine']:.4f}",
         f"{row['least']:.4f}",
         f"{100 * row['nearest']:.1f} %",
-        f"{row['file']:,}",
-        f"{row['session']:,}" if "session" in row else "",
+        *(
+            f"{row[x]:,}" if x in row else ""
+            for x in ("file", "session", "resident", "own", "peak")
+        ),
         "" if row["time"] is None else f"{row['time']:.2f}",
     )
 

@@ -53,6 +53,7 @@ from edgeinfer.step_costs import count_macs
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from tools.compare import Difference, compare, differences_of, random_feeds  # noqa: E402
+from tools.load_cost import CannotLoad, load_in_a_process  # noqa: E402
 from tools.peers import PEERS, Ncnn, Peer  # noqa: E402
 from tools.plot_peers import plot_results  # noqa: E402
 from tools.reference_models import (  # noqa: E402
@@ -75,10 +76,12 @@ _EXTRA_BYTES = 1 << 20  # what edgeinfer may take beside the file and the plan
 
 @dataclass
 class LoadCost:
-    """Loading one model: median milliseconds, resident bytes, and the bound where there is one."""
+    """Loading one model, as tools/load_cost.py says, and the bound of memory where there is one."""
 
     load_ms: float
     rss_bytes: float
+    own_bytes: float
+    peak_bytes: float
     bound_bytes: int | None = None
 
 
@@ -294,18 +297,13 @@ def _load_costs(
     threads: int,
 ) -> dict[str, LoadCost]:
     """What tools/load_cost.py finds, for edgeinfer and each peer, in a process for each."""
-    inputs = edge.with_suffix(".npz")
-    np.savez(inputs, *feed)
     files = {"edgeinfer": edge} | {name: peer_files(path)[name] for name in peers}
     costs = {}
     for runtime, file in files.items():
-        command = [sys.executable, str(ROOT / "tools" / "load_cost.py"), runtime, str(file)]
-        command += ["--inputs", str(inputs), "--threads", str(threads)]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            print(f"{path.stem}: loading with {runtime} failed: {done.stderr}", file=sys.stderr)
-            continue
-        costs[runtime] = LoadCost(**json.loads(done.stdout.splitlines()[-1]))
+        try:
+            costs[runtime] = LoadCost(**load_in_a_process(runtime, file, feed, threads))  # type: ignore[arg-type]
+        except CannotLoad as error:
+            print(f"{path.stem}: loading with {runtime} failed: {error}", file=sys.stderr)
     if "edgeinfer" in costs:
         costs["edgeinfer"].bound_bytes = edge.stat().st_size + plan.session_bytes + _EXTRA_BYTES
     return costs

@@ -5,16 +5,21 @@
 
 A process of its own for each measurement: allocators keep what they were given, so the second
 model of a process would seem to cost nothing. Memory is resident memory after loading and one run,
-less that after the imports; file pages that are mapped and touched count. Prints JSON.
+less that after the imports; file pages that are mapped and touched count, which the kernel can drop
+and read again. So the bytes that are the process's own stand beside it, and the most that was
+resident at any moment until then. Prints JSON.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +34,51 @@ _MOST = 100
 _ALIGNMENT = 64
 
 
-def resident_bytes() -> int:
-    """Resident memory, exactly: /proc/self/statm is up to some hundred pages behind."""
-    for line in Path("/proc/self/smaps_rollup").read_text().splitlines():
-        if line.startswith("Rss:"):
+class CannotLoad(Exception):
+    """The process that should have loaded a model failed; what it printed."""
+
+
+def load_in_a_process(
+    runtime: str, model: Path, inputs: Sequence[np.ndarray], threads: int = 1
+) -> dict[str, float]:
+    """What `measure` finds in a fresh process.
+
+    Raises
+    ------
+    CannotLoad
+        The runtime is missing, or does not take the model.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        stored = Path(folder) / "inputs.npz"
+        np.savez(stored, *inputs)
+        command = [sys.executable, __file__, runtime, str(model)]
+        command += ["--inputs", str(stored), "--threads", str(threads)]
+        done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise CannotLoad(done.stderr)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _kilobytes(file: str, name: str) -> int:
+    for line in Path(file).read_text().splitlines():
+        if line.startswith(name + ":"):
             return int(line.split()[1]) * 1024
-    raise OSError("no Rss in /proc/self/smaps_rollup")
+    raise OSError(f"no {name} in {file}")
+
+
+def resident_bytes(name: str = "Rss") -> int:
+    """Resident memory, exactly: /proc/self/statm is up to some hundred pages behind."""
+    return _kilobytes("/proc/self/smaps_rollup", name)
+
+
+def _forget_peak() -> None:
+    with contextlib.suppress(OSError):  # the kernel may not; what came before was small
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak_bytes() -> int:
+    return _kilobytes("/proc/self/status", "VmHWM")
 
 
 class EdgeInfer:
@@ -71,8 +115,13 @@ class EdgeInfer:
 
 
 def measure(runtime: str, model: Path, inputs: list[np.ndarray], threads: int) -> dict[str, float]:
-    """Median milliseconds to load, in a warm page cache, and bytes of resident memory."""
-    model.read_bytes()  # into the page cache
+    """Median milliseconds to load, in a warm page cache, and bytes of resident memory.
+
+    Of these `own_bytes` are no pages of files; `peak_bytes` is the most there was meanwhile.
+    """
+    with model.open("rb") as file:  # into the page cache
+        while file.read(1 << 20):
+            pass
     load: Callable[[], Any]
     if runtime == "edgeinfer":
         from edgeinfer._ffi import lib
@@ -83,13 +132,19 @@ def measure(runtime: str, model: Path, inputs: list[np.ndarray], threads: int) -
         kind = PEERS[runtime][0]
         load = lambda: kind(model, threads=threads)  # noqa: E731
         _import(runtime)
-    before = resident_bytes()
+    _forget_peak()
+    before, own_before = resident_bytes(), resident_bytes("Anonymous")
     loaded = load()
     if isinstance(loaded, EdgeInfer):
         loaded.run_once()
     else:
         loaded.run(inputs)
     added = resident_bytes() - before
+    memory = {
+        "rss_bytes": added,
+        "own_bytes": resident_bytes("Anonymous") - own_before,
+        "peak_bytes": max(_peak_bytes() - before, added),  # the kernel counts it in strides
+    }
     times: list[float] = []
     while not times or (sum(times) < _SECONDS and len(times) < _MOST):
         if isinstance(loaded, EdgeInfer):
@@ -98,7 +153,7 @@ def measure(runtime: str, model: Path, inputs: list[np.ndarray], threads: int) -
         start = time.perf_counter()
         loaded = load()
         times.append(time.perf_counter() - start)
-    return {"load_ms": float(np.median(times)) * 1e3, "rss_bytes": added}
+    return {"load_ms": float(np.median(times)) * 1e3, **memory}
 
 
 def _import(runtime: str) -> None:
