@@ -15,15 +15,23 @@ bytes read from as much memory (tools/read_bandwidth.c, as many threads), and mu
 int8 instructions on registers (tools/peak_int8.c, times the threads; for AVX2 that is vpmaddwd, and
 packed_gemm_s8_f4_avx2.c says how four bits can pass it). Times are of the processor, divided by
 the threads, so that what else runs counts little; each figure is the median of rounds in which
-both are measured.
+everything is measured in turn. So ratios can be trusted on a busy machine, where figures cannot.
 
-onnxruntime, where it is installed, multiplies by FP4 of its own (MatMulBnb4) and by INT4 in blocks
-of 32 (MatMulNBits), with int8 activations where it has kernels for that.
+Other runtimes are held against it where they are installed, and left out with a line that says so
+where they are not:
+
+    llama.cpp    ggml's MXFP4, NVFP4, Q4_0 and Q4_K, repacked where llama.cpp does it;
+                 `pip install llama-cpp-python`, or --ggml FOLDER of another build
+    OpenVINO     MXFP4, and INT4 in blocks of 32
+    onnxruntime  FP4 of its own (MatMulBnb4), and INT4 in blocks of 32 (MatMulNBits), with int8
+                 activations where it has kernels for that
+    LiteRT       INT4 in blocks of 32, through XNNPACK
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import math
 import shutil
@@ -33,9 +41,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -51,11 +58,14 @@ from edgeinfer.convert.write import write_model  # noqa: E402
 from edgeinfer.printing import format_table, json_text  # noqa: E402
 from edgeinfer.system.caches import last_level_cache_bytes  # noqa: E402
 from tools.bench_peers import build_peak  # noqa: E402
+from tools.peers_fp4 import Builder, Size, fp4_peers  # noqa: E402
 
 SCHEMES: tuple[Scheme, ...] = ("mxfp4", "nvfp4")
 DRAM_BYTES = 256 << 20
 _ONE = {"mxfp4": 127, "nvfp4": 0x38}
 """Codes of the scale 1."""
+TURN_SECONDS = 0.05
+SETTLE_SECONDS = 0.005
 
 
 @dataclass
@@ -69,6 +79,7 @@ class Figure:
     gmacs: float
     share: float | None  # of the limit that the case has
     limit: float | None  # GB/s or GMAC/s, of all threads
+    ratios: dict[str, float] = field(default_factory=dict)  # by scheme: how often ours is as fast
 
 
 @dataclass(frozen=True)
@@ -150,22 +161,33 @@ def find_limits(folder: Path) -> Limits:
     return Limits(read, None if peaks is None else peaks.of_integers)
 
 
-def rounds_of(
-    run: Callable[[], object], limit: Callable[[], float] | None, threads: int, seconds: float
-) -> list[tuple[float, float]]:
-    """(fastest call in seconds of the processor, limit) of each round, in turn."""
-    run()
-    pairs: list[tuple[float, float]] = []
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(pairs) < 3:
-        reached = limit() if limit is not None else math.nan
-        fastest, stop = math.inf, time.perf_counter() + 0.05
-        while fastest == math.inf or time.perf_counter() < stop:
-            start = time.process_time()
-            run()
-            fastest = min(fastest, (time.process_time() - start) / threads)
-        pairs.append((fastest, reached))
-    return pairs
+def in_turn(
+    runs: Sequence[Callable[[], object]],
+    limit: Callable[[], float] | None,
+    threads: int,
+    seconds: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Seconds of the processor of each one's fastest call [rounds, runs]; the limits [rounds]."""
+    for run in runs:
+        run()
+    times: list[list[float]] = []
+    limits: list[float] = []
+    turn = min(TURN_SECONDS, seconds)
+    end = time.perf_counter() + seconds * len(runs)
+    while time.perf_counter() < end or len(times) < 3:
+        limits.append(limit() if limit is not None else math.nan)
+        times.append([_fastest(run, turn) / threads for run in runs])
+    return np.array(times), np.array(limits)
+
+
+def _fastest(run: Callable[[], object], turn: float) -> float:
+    time.sleep(SETTLE_SECONDS)  # threads of the one before may still be looking for work
+    fastest, stop = math.inf, time.perf_counter() + turn
+    while fastest == math.inf or time.perf_counter() < stop:
+        start = time.process_time()
+        run()
+        fastest = min(fastest, time.process_time() - start)
+    return fastest
 
 
 @dataclass(frozen=True)
@@ -192,95 +214,82 @@ def cases_of(k: int, cache_bytes: int, batches: Sequence[int], dram_bytes: int) 
     return [*cases, *(Case(f"batch {m}", m, k, k, 1, False) for m in batches)]
 
 
-def measure(case: Case, scheme: Scheme, threads: int, limits: Limits, seconds: float) -> Figure:
-    """Run one case of edgeinfer."""
-    weights = case.layers * -(-case.n // 16) * tile_bytes(case.k, scheme)
+@dataclass
+class Runner:
+    """What is timed."""
+
+    name: str
+    run: Callable[[], object]
+    weight_bytes: int
+
+
+def measure(
+    case: Case, threads: int, limits: Limits, seconds: float, peers: dict[str, Builder]
+) -> list[Figure]:
+    """Run one case of edgeinfer, and of the peers; those that cannot are taken out of `peers`."""
+    with contextlib.ExitStack() as open_ones:
+        runners = [_ours(case, scheme, threads, open_ones) for scheme in SCHEMES]
+        for name, build in list(peers.items()):
+            try:
+                peer = build(Size(case.batch, case.k, case.n, case.layers, threads))
+            except Exception as error:  # the peer's own, of any class
+                print(f"{name} is left out: {error}", file=sys.stderr)
+                del peers[name]
+                continue
+            open_ones.callback(peer.close)
+            runners.append(Runner(name, peer.run, peer.weight_bytes))
+        limit = _limit_of(case, runners[0].weight_bytes, threads, limits)
+        times, reached = in_turn([runner.run for runner in runners], limit, threads, seconds)
+    macs = case.batch * case.k * case.n * case.layers
+    figures = []
+    for i, runner in enumerate(runners):
+        fastest = float(np.median(times[:, i]))
+        figure = Figure(
+            runner.name,
+            case.name,
+            threads,
+            1e-9 * runner.weight_bytes / fastest,
+            1e-9 * macs / fastest,
+            None,
+            None,
+        )
+        if i >= len(SCHEMES):
+            figure.ratios = {
+                scheme: float(np.median(times[:, i] / times[:, own]))
+                for own, scheme in enumerate(SCHEMES)
+            }
+        elif limit is not None:
+            work = runner.weight_bytes if case.of_memory else macs
+            figure.share = float(np.median(1e-9 * work / times[:, i] / reached))
+            figure.limit = float(np.median(reached))
+        figures.append(figure)
+    return figures
+
+
+def _ours(case: Case, scheme: Scheme, threads: int, open_ones: contextlib.ExitStack) -> Runner:
     data = model_of(case.batch, case.k, case.n, scheme, case.layers)
     x = np.random.default_rng(1).standard_normal((case.batch, case.k)).astype(np.float32)
-    limit: Callable[[], float] | None = None
-    if case.of_memory and limits.read is not None:
-        read, memory = limits.read, np.ones(weights // 4096 * 4096, np.uint8)
-
-        def limit() -> float:
-            return read(memory, threads)
-
-    elif limits.peak is not None:
-        peak = limits.peak
-
-        def limit() -> float:
-            return threads * peak()
-
-    with edgeinfer.load(data, threads=threads) as model:
-        y = np.empty((case.batch, case.n), np.float32)
-        pairs = rounds_of(lambda: model.run_into(y, x), limit, threads, seconds)
+    y = np.empty((case.batch, case.n), np.float32)
+    model = open_ones.enter_context(edgeinfer.load(data, threads=threads))
+    model.run_into(y, x)
     assert np.isfinite(y).all()
-    macs = case.batch * case.k * case.n * case.layers
-    work = weights if case.of_memory else macs
-    fastest = float(np.median([taken for taken, _ in pairs]))
-    reached = float(np.median([limit for _, limit in pairs]))
-    share = float(np.median([1e-9 * work / taken / limit for taken, limit in pairs]))
-    known = math.isfinite(reached)
-    return Figure(
-        scheme,
-        case.name,
-        threads,
-        1e-9 * weights / fastest,
-        1e-9 * macs / fastest,
-        share if known else None,
-        reached if known else None,
-    )
+    weights = case.layers * -(-case.n // 16) * tile_bytes(case.k, scheme)
+    return Runner(scheme, lambda: model.run_into(y, x), weights)
 
 
-def peer_model(operator: str, k: int, n: int) -> tuple[bytes, int]:
-    """An onnxruntime operator with constant weights of four bits, and the bytes of these."""
-    from onnx import TensorProto, helper, numpy_helper
-
-    rng = np.random.default_rng(0)
-    block = 32 if operator == "MatMulNBits" else 64
-    attributes: dict[str, Any] = {"K": k, "N": n, "block_size": block}
-    if operator == "MatMulNBits":
-        packed = rng.integers(0, 256, (n, k // block, block // 2)).astype(np.uint8)
-        scales = np.full(n * k // block, 0.01, np.float32)
-        attributes.update(bits=4, accuracy_level=4)
-    else:
-        packed = rng.integers(0, 256, n * k // 2).astype(np.uint8)
-        scales = np.full(n * k // block, 0.01, np.float32)
-        attributes.update(quant_type=0)  # FP4
-    node = helper.make_node(
-        operator, ["x", "packed", "scales"], ["y"], domain="com.microsoft", **attributes
-    )
-    graph = helper.make_graph(
-        [node],
-        "peer",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["m", k])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["m", n])],
-        [numpy_helper.from_array(packed, "packed"), numpy_helper.from_array(scales, "scales")],
-    )
-    imports = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
-    model = helper.make_model(graph, opset_imports=imports, ir_version=8)
-    return model.SerializeToString(), packed.nbytes + scales.nbytes
-
-
-def measure_peer(operator: str, case: Case, threads: int, seconds: float) -> Figure | None:
-    """onnxruntime on one matrix; None where it cannot."""
-    try:
-        import onnxruntime
-    except ImportError:
+def _limit_of(
+    case: Case, weight_bytes: int, threads: int, limits: Limits
+) -> Callable[[], float] | None:
+    """What measures the case's limit once: reading as many bytes, or multiplying."""
+    if case.of_memory:
+        if limits.read is None:
+            return None
+        read, memory = limits.read, np.ones(weight_bytes // 4096 * 4096, np.uint8)
+        return lambda: read(memory, threads)
+    if limits.peak is None:
         return None
-    data, weights = peer_model(operator, case.k, case.n)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    try:
-        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        x = np.random.default_rng(1).standard_normal((case.batch, case.k)).astype(np.float32)
-        pairs = rounds_of(lambda: session.run(None, {"x": x}), None, threads, seconds)
-    except Exception as error:  # the peer's own, of any class
-        print(f"onnxruntime {operator}: {error}", file=sys.stderr)
-        return None
-    fastest = float(np.median([taken for taken, _ in pairs]))
-    macs = case.batch * case.k * case.n
-    return Figure(f"onnxruntime {operator}", case.name, threads, 1e-9 * weights / fastest,
-                  1e-9 * macs / fastest, None, None)  # fmt: skip
+    peak = limits.peak
+    return lambda: threads * peak()
 
 
 def print_table(figures: Sequence[Figure], cases: Sequence[Case]) -> None:
@@ -311,6 +320,23 @@ def _cell(figure: Figure | None, case: Case) -> str:
     return text if figure.share is None else f"{text} ({100 * figure.share:.0f} %)"
 
 
+def print_ratios(figures: Sequence[Figure], cases: Sequence[Case]) -> None:
+    """How many times as fast ours are, of both schemes, for each peer."""
+    peers = list(dict.fromkeys((f.threads, f.name) for f in figures if f.ratios))
+    if not peers:
+        return
+    rows = []
+    for threads, name in peers:
+        cells = ["-"] * len(cases)
+        for i, case in enumerate(cases):
+            for figure in figures:
+                if (figure.threads, figure.name, figure.case) == (threads, name, case.name):
+                    cells[i] = ", ".join(f"{ratio:.2f}" for ratio in figure.ratios.values())
+        rows.append([name, str(threads), *cells])
+    print(f"\nspeed of {' and '.join(SCHEMES)} over that of others:")
+    print(format_table(["others", "threads", *(case.name for case in cases)], rows))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(
@@ -321,7 +347,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--batches", type=positive_int, nargs="*", default=[32, 128])
     parser.add_argument("--seconds", type=positive_seconds, default=2.0, help="for each figure")
     parser.add_argument("--dram-bytes", type=positive_int, default=DRAM_BYTES, help="of matrices")
-    parser.add_argument("--no-peers", action="store_true", help="edgeinfer only")
+    parser.add_argument(
+        "--peers",
+        nargs="*",
+        metavar="NAME",
+        help='those whose names begin so, such as "llama.cpp"; without a name none (default: all)',
+    )
+    parser.add_argument("--ggml", type=Path, metavar="FOLDER", help="with llama.cpp's libggml.so")
     parser.add_argument("--json", metavar="FILE", help="write the figures here too")
     options = parser.parse_args(arguments)
     if options.k % (2 * max(BLOCK.values())):
@@ -330,17 +362,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.k, last_level_cache_bytes() or 8 << 20, options.batches, options.dram_bytes
     )
     figures: list[Figure] = []
+    peers = {
+        name: build
+        for name, build in fp4_peers(options.ggml).items()
+        if options.peers is None or name.startswith(tuple(options.peers))
+    }
     with tempfile.TemporaryDirectory() as folder:
         limits = find_limits(Path(folder))
         for threads in options.threads:
-            for scheme in SCHEMES:
-                figures += [measure(c, scheme, threads, limits, options.seconds) for c in cases]
-            for operator in () if options.no_peers else ("MatMulBnb4", "MatMulNBits"):
-                for case in cases:
-                    if case.layers == 1:
-                        found = measure_peer(operator, case, threads, options.seconds)
-                        figures += [] if found is None else [found]
+            for case in cases:
+                figures += measure(case, threads, limits, options.seconds, peers)
     print_table(figures, cases)
+    print_ratios(figures, cases)
     if options.json:
         Path(options.json).write_text("")
         Path(options.json).write_text(json_text([asdict(figure) for figure in figures]) + "\n")
