@@ -17,7 +17,7 @@ SMALL = ["--k", "128", "--batches", "3", "--dram-bytes", "20000", "--seconds", "
 def test_the_table_has_ours_the_peers_and_the_limits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(bench_fp4, "cache_bytes", lambda: 1 << 17)
+    monkeypatch.setattr(bench_fp4, "last_level_cache_bytes", lambda: 1 << 17)
     require_c_compiler()
     require_module("onnxruntime")
     path = tmp_path / "fp4.json"
