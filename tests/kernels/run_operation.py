@@ -1,13 +1,14 @@
 """One operation as a whole file: planned, written, loaded by the C core and run.
 
-It is run in the ways that a plan may choose: over whole tensors, in the bytes of an operand, and
-streamed through the smallest rings that hold what each band of rows needs, with guard tensors on
-both sides. Every tier that this CPU supports runs it, and must give the scalar tier's bits, as must
-threads that share it.
+It is run in the ways that a plan may choose: over whole tensors, in the bytes of an operand, over
+rows of one that are no longer read, and streamed through the smallest rings that hold what each
+band of rows needs, among bytes that must stay as they are. Every tier that this CPU supports runs
+it, and must give the scalar tier's bits, as must threads that share it.
 """
 
 from __future__ import annotations
 
+import functools
 import zlib
 from collections.abc import Callable, Iterator
 
@@ -18,6 +19,7 @@ import edgeinfer
 from edgeinfer._ffi import ffi, lib, text
 from edgeinfer.convert.program import Buffer, Operation, Placement, Plan, Program, Step, Value
 from edgeinfer.convert.write import write_model
+from edgeinfer.session import Session, SessionOptions
 
 RowRange = Callable[[int, int], tuple[int, int]]
 """Rows of an input that output rows [begin, end) read."""
@@ -53,22 +55,47 @@ def check_bits(
 
     Plans that lack a row are refused: the device knows what a band reads as exactly as `reads`.
     """
-    ways = {
+    reads = [functools.cache(read) for read in reads]
+    ways: dict[str, np.ndarray | None] = {
         "whole": run_whole(operation, inputs),
         "streamed": run_streamed(operation, inputs, reads, band),
         # Bands begin in the middle of a ring and go on at its start.
         "streamed, a row to spare": run_streamed(operation, inputs, reads, band, spare=1),
         **{f"in place {over}": run_in_place(operation, inputs, over) for over in in_place},
+        "over dead rows": run_over_dead_rows(operation, inputs, reads, band),
     }
-    for way, result in ways.items():
-        assert result.dtype == expected.dtype, way
-        np.testing.assert_array_equal(bits(result), bits(expected), err_msg=way)
+    _check_ways(ways, expected)
     for i in range(len(reads)):
         late = [*reads[:i], _late_by_a_row(operation, reads[i], band), *reads[i + 1 :]]
         for planner in (_Stream(operation, late, band, 0), _Stream(operation, reads, band, 0, i)):
             file = write_model([planner.plan()], {})
             with pytest.raises(edgeinfer.EdgeInferError):
                 edgeinfer.load(file)
+
+
+def check_in_bands(
+    operation: Operation,
+    inputs: list[np.ndarray],
+    expected: np.ndarray,
+    reads: list[RowRange],
+    band: int,
+    spare: int,
+) -> None:
+    """Hold the result of each way but in place against `expected`, as `run_streamed` has them."""
+    streamed = f"in bands of {band}, rings with {spare} spare rows"
+    ways = {
+        "whole": run_whole(operation, inputs),
+        streamed: run_streamed(operation, inputs, reads, band, spare),
+        f"over dead rows, in bands of {band}": run_over_dead_rows(operation, inputs, reads, band),
+    }
+    _check_ways(ways, expected)
+
+
+def _check_ways(ways: dict[str, np.ndarray | None], expected: np.ndarray) -> None:
+    for way, result in ways.items():
+        if result is not None:
+            assert result.dtype == expected.dtype, way
+            np.testing.assert_array_equal(bits(result), bits(expected), err_msg=way)
 
 
 def _late_by_a_row(operation: Operation, reads: RowRange, band: int) -> RowRange:
@@ -143,6 +170,53 @@ def run_in_place(operation: Operation, inputs: list[np.ndarray], over: int) -> n
     return _run_on_every_tier(program, plan, given)[result.name]
 
 
+def run_over_dead_rows(
+    operation: Operation,
+    inputs: list[np.ndarray],
+    reads: list[RowRange],
+    band: int,
+) -> np.ndarray | None:
+    """Run an operation whose result grows over the rows of its first activation that are read.
+
+    The result begins so far below it that its bands just miss the rows that are still to be read: a
+    byte beyond a band is one of these. None where no row is free before the last band.
+    """
+    activations = _activations(operation)
+    if not activations:
+        return None
+    x, y = activations[0], operation.output
+    bands = list(_bands(operation, band))
+    distance, wanted = 0, x.rows  # from the end: rows from `wanted` on are read by later bands
+    for begin, end in reversed(bands):
+        first, last = reads[0](begin, end)
+        if last > first:
+            wanted = min(wanted, first)
+        if wanted < x.rows:
+            distance = max(distance, end * y.row_bytes - wanted * x.row_bytes)
+    element = np.dtype(x.dtype).itemsize
+    distance = -(-distance // element) * element
+    if distance >= y.nbytes:
+        return None
+
+    source, result = _like(x, f"source of {x.name}"), _like(y, "result")
+    operations = [_copy(source, x), operation, _copy(y, result)]
+    steps = [Step(0, 0, x.rows), *(Step(1, begin, end) for begin, end in bands)]
+    steps.append(Step(2, 0, y.rows))
+    shared = Buffer(max(y.nbytes, distance + x.nbytes), 0, len(steps) - 1, 0, False, False)
+    placements = {y: Placement(0, 0, y.rows), x: Placement(0, distance, x.rows)}
+    buffers = [shared]
+    offset = -(-shared.bytes // 64) * 64
+    for value in [source, *activations[1:], result]:
+        placements[value] = Placement(len(buffers), 0, value.rows)
+        is_output = value is result
+        buffers.append(Buffer(value.nbytes, 0, len(steps) - 1, offset, not is_output, is_output))
+        offset += -(-value.nbytes // 64) * 64
+    program = Program("main", [source, *activations[1:]], [result], operations)
+    plan = Plan(program, operations, buffers, placements, steps, offset, 0)
+    given = {value.name: data for value, data in zip(program.inputs, inputs, strict=True)}
+    return _run_on_every_tier(program, plan, given)[result.name]
+
+
 def run_streamed(
     operation: Operation,
     inputs: list[np.ndarray],
@@ -153,8 +227,10 @@ def run_streamed(
     """Run an operation in bands of `band` output rows, its activations being rings.
 
     Each activation is copied row by row from a graph input into the smallest ring that the bands
-    allow, and the output ring is copied out after every band. Guard tensors lie before, between and
-    behind the rings; the bytes of all of them are compared at the end.
+    allow, and the output ring is copied out. Guards lie before, between and behind the rings, byte
+    by byte beside them. With rows to spare, each row of the output ring is left where it is until
+    its place is needed, and a place that had none yet holds a pattern until then. The bytes of all
+    of these are compared at the end: an operator that stores beyond its band changes some.
 
     Parameters
     ----------
@@ -173,9 +249,11 @@ def run_streamed(
     for value, data in zip(planner.sources, inputs, strict=True):
         given[value.name] = data
     results = _run_on_every_tier(program, plan, given)
-    for name, result in results.items():
-        if name.startswith("guard"):
-            np.testing.assert_array_equal(result, given[name.removesuffix(" out")], err_msg=name)
+    for source, kept in planner.kept.items():
+        for value in kept:
+            np.testing.assert_array_equal(
+                results[value.name], given[source.name], err_msg=value.name
+            )
     return results[planner.result.name]
 
 
@@ -200,22 +278,26 @@ def _run_on_every_tier(
 ) -> dict[str, np.ndarray]:
     """What the scalar tier gives, once all the others have been held against it."""
     file = write_model([(program, plan)], {})
-    expected: dict[str, np.ndarray] = {}
-    tiers = supported_tiers()
+    scalar, *tiers = supported_tiers()
     # Number of threads: something that follows from the file, and differs from one to the next.
-    for tier, threads in [*((tier, 1) for tier in tiers), (tiers[-1], 2 + zlib.crc32(file) % 4)]:
-        with pytest.MonkeyPatch.context() as environment:
-            environment.setenv("EDGEINFER_PART_WORK", "1")  # they share the smallest steps too
-            with edgeinfer.load(file, tier=tier, threads=threads) as model:
-                results = model.run(given)
-        if not isinstance(results, dict):
-            results = {program.outputs[0].name: results}
-        if not expected:
-            expected = results
-            continue
-        for name, result in results.items():
-            message = f"{tier}, {threads} threads: {name}"
-            np.testing.assert_array_equal(bits(result), bits(expected[name]), err_msg=message)
+    shared = SessionOptions(tier=[scalar, *tiers][-1], threads=2 + zlib.crc32(file) % 4)
+    names = [value.name for value in program.outputs]
+
+    def named(results: np.ndarray | dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return results if isinstance(results, dict) else {names[0]: results}
+
+    with pytest.MonkeyPatch.context() as environment, edgeinfer.load(file, tier=scalar) as model:
+        environment.setenv("EDGEINFER_PART_WORK", "1")  # threads share the smallest steps too
+        expected = named(model.run(given))
+        for options in [*(SessionOptions(tier=tier) for tier in tiers), shared]:
+            session = Session(model._open(), options)
+            results = named(session.run(given))
+            session.close()
+            for name in names:
+                message = f"{options.tier}, {options.threads} threads: {name}"
+                np.testing.assert_array_equal(
+                    bits(results[name]), bits(expected[name]), err_msg=message
+                )
     return expected
 
 
@@ -233,7 +315,11 @@ def _copy(source: Value, target: Value) -> Operation:
 
 
 class _Stream:
-    """A program of copies around one operation, and the plan that streams it."""
+    """A program of copies around one operation, and the plan that streams it.
+
+    One buffer holds the rings and a guard on either side of each. Elements get no larger from one
+    ring to the next, so that all lie side by side without a gap.
+    """
 
     def __init__(
         self,
@@ -244,28 +330,85 @@ class _Stream:
         tight: int | None = None,  # the ring that is a row too small
     ) -> None:
         self.reads = reads
-        self.band = band
+        self.bands = list(_bands(operation, band))
         self.spare = spare
         self.tight = tight
-        self.operation = operation
+        self.output = operation.output
+        self.output_ring = min(band + spare, self.output.rows)
         self.rings = _activations(operation)
         self.sources = [_like(value, f"source of {value.name}") for value in self.rings]
         self.result = _like(operation.output, "result")
         copies_in = [_copy(s, r) for s, r in zip(self.sources, self.rings, strict=True)]
-        guards = range(len(self.rings) + 2)
-        self.guards = [Value(f"guard {i}", (_GUARD_BYTES,), "int8") for i in guards]
-        self.guard_copies = [_copy(g, _like(g, f"{g.name} out")) for g in self.guards]
         copy_out = _copy(operation.output, self.result)
-        self.operations = [*copies_in, operation, copy_out, *self.guard_copies]
+
+        # What must stay as it is: by the graph input that says how, the copies of it at the end.
+        guard = Value("guard", (_GUARD_BYTES,), "int8")
+        self.guards = [_like(guard, f"guard {i}") for i in range(len(self.rings) + 2)]
+        self.kept = {guard: [_like(g, f"{g.name} at the end") for g in self.guards]}
+        self.guards_in = [_copy(guard, g) for g in self.guards]
+        guards_out = [_copy(g, e) for g, e in zip(self.guards, self.kept[guard], strict=True)]
+        self.operations = [*copies_in, operation, copy_out, *self.guards_in, *guards_out]
+        if spare:
+            shape = (self.output_ring, self.output.row_bytes)
+            pattern = Value("pattern", shape, "int8")
+            self.pattern = _like(pattern, "pattern under the output")
+            self.kept[pattern] = [_like(pattern, "pattern when its place is needed")]
+            self.operations += [
+                _copy(pattern, self.pattern),
+                _copy(self.pattern, self.kept[pattern][0]),
+            ]
 
     def plan(self) -> tuple[Program, Plan]:
+        ring_rows, main_steps = self._streaming_steps()
+        if self.tight is not None:
+            ring_rows[self.tight] -= 1
+        guards_in = len(self.rings) + 2
+        guards_out = guards_in + len(self.guards)
+        steps = [Step(guards_in + i, 0, 1) for i in range(len(self.guards))]
+        if self.spare:
+            steps.append(Step(len(self.operations) - 2, 0, self.output_ring))
+        steps += main_steps
+        steps += [Step(guards_out + i, 0, 1) for i in range(len(self.guards))]
+
+        placements: dict[Value, Placement] = {}
+        rows_held = [
+            min(n + self.spare, r.rows) for n, r in zip(ring_rows, self.rings, strict=True)
+        ]
+        held = [*zip(self.rings, rows_held, strict=True), (self.output, self.output_ring)]
+        held.sort(key=lambda ring: -np.dtype(ring[0].dtype).itemsize)
+        end = 0
+        for guard, (ring, rows) in zip(self.guards, held, strict=False):
+            placements[guard] = Placement(0, end, 1)
+            placements[ring] = Placement(0, end + _GUARD_BYTES, rows)
+            end += _GUARD_BYTES + rows * ring.row_bytes
+        placements[self.guards[-1]] = Placement(0, end, 1)
+        end += _GUARD_BYTES
+        if self.spare:
+            placements[self.pattern] = Placement(
+                0, placements[self.output].offset, self.output_ring
+            )
+        buffers = [Buffer(end, 0, len(steps) - 1, 0, False, False)]
+        offset = -(-end // 16) * 16
+        inputs = [*self.sources, *self.kept]
+        outputs = [self.result, *(value for kept in self.kept.values() for value in kept)]
+        for value in [*inputs, *outputs]:
+            placements[value] = Placement(len(buffers), 0, value.rows)
+            is_input = value in inputs
+            buffers.append(Buffer(value.nbytes, 0, len(steps) - 1, offset, is_input, not is_input))
+            offset += -(-value.nbytes // 16) * 16
+        program = Program("main", inputs, outputs, self.operations)
+        return program, Plan(program, self.operations, buffers, placements, steps, offset, 0)
+
+    def _streaming_steps(self) -> tuple[list[int], list[Step]]:
+        """Rows of each activation's ring, and the steps from the first copy in to the last out."""
         steps: list[Step] = []
         ring_rows = [1] * len(self.rings)
         longest = [1] * len(self.rings)
         written = [0] * len(self.rings)
+        rows = [ring.rows for ring in self.rings]
         main = len(self.rings)
-        for begin, end in _bands(self.operation, self.band):
-            for i, ring in enumerate(self.rings):
+        for begin, end in self.bands:
+            for i in range(len(self.rings)):
                 first, last = self.reads[i](begin, end)
                 if last > written[i]:
                     steps.append(Step(i, written[i], last))
@@ -274,41 +417,25 @@ class _Stream:
                 if last > first:
                     # A step may overwrite only what no later band reads: count from `first`.
                     ring_rows[i] = max(ring_rows[i], written[i] - first)
-                ring_rows[i] = min(max(ring_rows[i], longest[i]), ring.rows)
+                ring_rows[i] = min(max(ring_rows[i], longest[i]), rows[i])
+            if self.spare:
+                steps += self._make_room(begin, end)
             steps.append(Step(main, begin, end))
-            steps.append(Step(main + 1, begin, end))
-        for i, ring in enumerate(self.rings):
-            for row in range(written[i], ring.rows):
-                steps.append(Step(i, row, row + 1))
-        for i, copy in enumerate(self.guard_copies):
-            steps.append(Step(main + 2 + i, 0, copy.output.rows))
+            if not self.spare:
+                steps.append(Step(main + 1, begin, end))
+        if self.spare:
+            last_place = self.output.rows
+            steps += self._make_room(last_place, last_place + self.output_ring)
+        for i in range(len(self.rings)):
+            steps += [Step(i, row, row + 1) for row in range(written[i], rows[i])]
+        return ring_rows, steps
 
-        buffers: list[Buffer] = []
-        placements: dict[Value, Placement] = {}
-        last_step = len(steps) - 1
-        offset = 0
-
-        def place(value: Value, rows: int, *, is_input: bool = False, is_output: bool = False):
-            nonlocal offset
-            size = rows * value.row_bytes
-            placements[value] = Placement(len(buffers), 0, rows)
-            buffers.append(Buffer(size, 0, last_step, offset, is_input, is_output))
-            offset += -(-size // 16) * 16
-
-        if self.tight is not None:
-            ring_rows[self.tight] -= 1
-        output = self.operation.output
-        place(self.guards[0], 1, is_input=True)
-        for ring, rows, guard in zip(self.rings, ring_rows, self.guards[1:-1], strict=True):
-            place(ring, min(rows + self.spare, ring.rows))
-            place(guard, 1, is_input=True)
-        place(output, min(self.band + self.spare, output.rows))
-        place(self.guards[-1], 1, is_input=True)
-        for source in self.sources:
-            place(source, source.rows, is_input=True)
-        results = [self.result, *(copy.output for copy in self.guard_copies)]
-        for value in results:
-            place(value, value.rows, is_output=True)
-
-        program = Program("main", [*self.sources, *self.guards], results, self.operations)
-        return program, Plan(program, self.operations, buffers, placements, steps, offset, 0)
+    def _make_room(self, begin: int, end: int) -> list[Step]:
+        """Copies of what lies where rows [begin, end) of the output come."""
+        steps = []
+        if begin < self.output_ring:
+            steps.append(Step(len(self.operations) - 1, begin, min(end, self.output_ring)))
+        if end > self.output_ring:
+            older = max(begin - self.output_ring, 0)
+            steps.append(Step(len(self.rings) + 1, older, end - self.output_ring))
+        return steps

@@ -22,7 +22,13 @@ from tests.kernels.conv_cases import (
     transposed_reads,
 )
 from tests.kernels.draw import Draw, often, seeds
-from tests.kernels.run_operation import RowRange, constant, run_streamed, run_whole
+from tests.kernels.run_operation import (
+    RowRange,
+    check_in_bands,
+    constant,
+    run_streamed,
+    run_whole,
+)
 from tests.oracle import convolution
 from tests.oracle.requantize import requantize
 
@@ -36,11 +42,8 @@ def check(
     expected: np.ndarray,
     reads: list[RowRange],
 ) -> None:
-    np.testing.assert_array_equal(run_whole(operation, activations), expected)
     band, spare = draw.integer(1, 5), draw.choice([0, 0, 1, 2])
-    way = f"in bands of {band}, rings with {spare} spare rows"
-    streamed = run_streamed(operation, activations, reads, band, spare)
-    np.testing.assert_array_equal(streamed, expected, err_msg=way)
+    check_in_bands(operation, activations, expected, reads, band, spare)
 
 
 def build(

@@ -23,8 +23,8 @@ from tests.kernels.draw import Draw, often, seeds
 from tests.kernels.run_operation import (
     RowRange,
     bits,
+    check_in_bands,
     constant,
-    run_streamed,
     run_whole,
     same_rows,
 )
@@ -110,11 +110,8 @@ def check(
     reads: list[RowRange],
 ) -> None:
     expected = float_products.bounded(sums, *numbers.bounds)
-    np.testing.assert_array_equal(bits(run_whole(operation, activations)), bits(expected))
     band, spare = draw.integer(1, 5), draw.choice([0, 0, 1, 2])
-    way = f"in bands of {band}, rings with {spare} spare rows"
-    streamed = run_streamed(operation, activations, reads, band, spare)
-    np.testing.assert_array_equal(bits(streamed), bits(expected), err_msg=way)
+    check_in_bands(operation, activations, expected, reads, band, spare)
 
 
 def build(
