@@ -182,12 +182,32 @@ def in_turn(
 
 def _fastest(run: Callable[[], object], turn: float) -> float:
     time.sleep(SETTLE_SECONDS)  # threads of the one before may still be looking for work
+    clocks = _clocks_of_threads()
     fastest, stop = math.inf, time.perf_counter() + turn
     while fastest == math.inf or time.perf_counter() < stop:
-        start = time.process_time()
+        start = processor_seconds(clocks)
         run()
-        fastest = min(fastest, time.process_time() - start)
+        fastest = min(fastest, processor_seconds(clocks) - start)
     return fastest
+
+
+def _clocks_of_threads() -> list[int]:
+    tasks = Path("/proc/self/task")
+    # What pthread_getcpuclockid makes of a thread's number.
+    return [~int(task.name) << 3 | 6 for task in tasks.iterdir()] if tasks.exists() else []
+
+
+def processor_seconds(clocks: Sequence[int]) -> float:
+    """Of all threads of this process.
+
+    The kernel adds what a thread on another core has spent when its timer ticks, every few
+    milliseconds, or when the thread's own clock is read: without that, the fastest of many short
+    calls would be one whose other threads were not counted.
+    """
+    for clock in clocks:
+        with contextlib.suppress(OSError):  # the thread has ended; its time is in the sum
+            time.clock_gettime(clock)
+    return time.process_time()
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,11 @@ _DISTINCT_ROWS = 64
 _LEAST_COSINE = 0.97  # of products by four-bit weights with those by the floats they were made of
 
 
+@ctypes.CFUNCTYPE(None, c_int, c_char_p, c_void_p)
+def _say_nothing(level: int, text: bytes, data: int | None) -> None:
+    """For ggml's log, which has a line for every matrix."""
+
+
 class _InitParams(ctypes.Structure):
     _fields_ = (("mem_size", c_size_t), ("mem_buffer", c_void_p), ("no_alloc", c_bool))
 
@@ -55,6 +60,7 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "ggml_free": (None, [c_void_p]),
     "ggml_graph_overhead": (c_size_t, []),
     "ggml_init": (c_void_p, [_InitParams]),
+    "ggml_log_set": (None, [c_void_p, c_void_p]),
     "ggml_mul_mat": (c_void_p, [c_void_p, c_void_p, c_void_p]),
     "ggml_nbytes": (c_size_t, [c_void_p]),
     "ggml_new_graph": (c_void_p, [c_void_p]),
@@ -102,6 +108,7 @@ class Ggml:
                 raise OSError(f"{folder / _LIBRARY} has no {name}: too old, or too new")
             function.restype, function.argtypes = result, arguments
         self.call: Any = library
+        library.ggml_log_set(ctypes.cast(_say_nothing, c_void_p), None)
         if not library.ggml_backend_dev_by_type(_CPU):  # its CPUs are libraries of their own
             library.ggml_backend_load_all_from_path(str(folder).encode())
         self.device = library.ggml_backend_dev_by_type(_CPU)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +115,38 @@ def test_litert_computes_the_product() -> None:
     (y,) = made._interpreter.get_output_details()
     assert 0.1 < np.abs(made._interpreter.get_tensor(y["index"])).mean() < 10
     made.close()
+
+
+def test_time_of_other_threads_counts_at_once() -> None:
+    data, ended = bytes(1 << 26), threading.Event()
+
+    def work() -> None:
+        while not ended.is_set():
+            hashlib.sha256(data).digest()  # without Python's lock
+
+    other = threading.Thread(target=work)
+    other.start()
+    shares: list[float] = []
+    try:
+        clocks = bench_fp4._clocks_of_threads()
+        clock = time.pthread_getcpuclockid(other.ident or 0)
+        assert clock in clocks
+        give_up = time.perf_counter() + 1
+        while len(shares) < 9 and time.perf_counter() < give_up:
+            theirs, mine, began = time.clock_gettime(clock), time.thread_time(), time.perf_counter()
+            start = bench_fp4.processor_seconds(clocks)
+            while time.perf_counter() < began + 0.001:
+                pass
+            spent, took = bench_fp4.processor_seconds(clocks) - start, time.perf_counter() - began
+            mine, theirs = time.thread_time() - mine, time.clock_gettime(clock) - theirs
+            if mine > 0.9 * took and theirs > 0.5 * took:  # both, each on a core
+                shares.append((spent - mine) / theirs)
+    finally:
+        ended.set()
+        other.join()
+    if len(shares) < 9:
+        pytest.skip("the other thread got no core of its own")
+    assert float(np.median(shares)) > 0.8
 
 
 def test_k_must_be_whole_blocks(capsys: pytest.CaptureFixture[str]) -> None:
