@@ -4,20 +4,7 @@
 
 static ei_window window_of(const ei_pool2d_f32_params *p, const ei_tensor_record *x,
                            const ei_tensor_record *y) {
-    return (ei_window){.in_h = x->dims[1],
-                       .in_w = x->dims[2],
-                       .in_c = x->dims[3],
-                       .out_h = y->dims[1],
-                       .out_w = y->dims[2],
-                       .out_c = y->dims[3],
-                       .kernel_h = p->kernel_h,
-                       .kernel_w = p->kernel_w,
-                       .stride_h = p->stride_h,
-                       .stride_w = p->stride_w,
-                       .dilation_h = p->dilation_h,
-                       .dilation_w = p->dilation_w,
-                       .pad_top = p->pad_top,
-                       .pad_left = p->pad_left};
+    return EI_WINDOW_OF(p, x, y);
 }
 
 static ei_status check(const ei_node *node) {

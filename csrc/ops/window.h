@@ -12,6 +12,24 @@
 #define EI_MAX_KERNEL 4096  // taps per axis
 #define EI_MAX_STRIDE 65535 // also of dilations, pads, and of rows beyond the far edge
 
+/// An ei_window: of the parameters of an operator that slides one from images x to images y. Each has a
+/// struct of its own for them, with fields of these names.
+#define EI_WINDOW_OF(p, x, y)                                                                      \
+    ((ei_window){.in_h = (x)->dims[1],                                                             \
+                 .in_w = (x)->dims[2],                                                             \
+                 .in_c = (x)->dims[3],                                                             \
+                 .out_h = (y)->dims[1],                                                            \
+                 .out_w = (y)->dims[2],                                                            \
+                 .out_c = (y)->dims[3],                                                            \
+                 .kernel_h = (p)->kernel_h,                                                        \
+                 .kernel_w = (p)->kernel_w,                                                        \
+                 .stride_h = (p)->stride_h,                                                        \
+                 .stride_w = (p)->stride_w,                                                        \
+                 .dilation_h = (p)->dilation_h,                                                    \
+                 .dilation_w = (p)->dilation_w,                                                    \
+                 .pad_top = (p)->pad_top,                                                          \
+                 .pad_left = (p)->pad_left})
+
 /// x and y: activations of rank 4 with the same dtype (int8 or int16) and number of images.
 ei_status ei_check_images(const ei_tensor_record *x, const ei_tensor_record *y);
 
