@@ -7,6 +7,7 @@
 
 #include "edgeinfer.h"
 #include "model/format.h"
+#include "ops/op.h"
 
 #define EI_NO_IO   0xffffffffu
 #define EI_NO_VIEW 0xffffffffu
@@ -50,6 +51,20 @@ void ei_model_unmap(ei_model *model);
 /// Text at an offset of the strings section; "?" for an offset outside, which only messages meet.
 static inline const char *ei_model_string(const ei_model *model, uint32_t offset) {
     return offset < model->strings_bytes ? model->strings + offset : "?";
+}
+
+/// Node `index` of the file, as operators know it. Its record has been checked.
+static inline ei_node ei_model_node(const ei_model *model, uint32_t index) {
+    const ei_node_record *record = &model->nodes[index];
+    return (ei_node){
+        .record = record,
+        .operands = model->operands + record->first_operand,
+        .tensors = model->tensors,
+        .constants = model->constants,
+        .params = model->params + record->params_offset,
+        .name = ei_model_string(model, record->name),
+        .index = index,
+    };
 }
 
 static inline const ei_buffer_record *ei_program_buffer(const ei_model *model,

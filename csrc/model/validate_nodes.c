@@ -195,15 +195,7 @@ static ei_status check_node(const ei_model *model, const ei_program_record *prog
     }
     EI_TRY(check_sharing(model, program, index));
 
-    const ei_node node = {
-        .record = record,
-        .operands = operands,
-        .tensors = model->tensors,
-        .constants = model->constants,
-        .params = model->params + record->params_offset,
-        .name = model->strings + record->name,
-        .index = index,
-    };
+    const ei_node node = ei_model_node(model, index);
     EI_TRY(op->check(&node));
     const uint64_t scratch = op->scratch_bytes == NULL ? 0 : op->scratch_bytes(&node);
     if (scratch > totals->scratch_bytes) {

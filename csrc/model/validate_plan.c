@@ -253,15 +253,7 @@ static ei_status check_step_operands(const ei_model *model, const ei_program_rec
     const ei_node_record *record = &model->nodes[node_index];
     const ei_op *op = ei_op_find(record->op);
     ei_contents *contents = &model->checks->contents;
-    const ei_node node = {
-        .record = record,
-        .operands = model->operands + record->first_operand,
-        .tensors = model->tensors,
-        .constants = model->constants,
-        .params = model->params + record->params_offset,
-        .name = model->strings + record->name,
-        .index = node_index,
-    };
+    const ei_node node = ei_model_node(model, node_index);
     const uint64_t operands = (uint64_t)record->input_count + record->output_count;
     model->checks->step_work += operands * operands;
     if (model->checks->step_work > EI_STEP_WORK) {

@@ -44,15 +44,7 @@ static uint32_t rows_needed(const ei_session *session, const ei_step_record *ste
     if (io >= program->input_count) {
         return 0;
     }
-    const ei_node node = {
-        .record = record,
-        .operands = operands,
-        .tensors = model->tensors,
-        .constants = model->constants,
-        .params = model->params + record->params_offset,
-        .name = model->strings + record->name,
-        .index = program->first_node + step->node,
-    };
+    const ei_node node = ei_model_node(model, program->first_node + step->node);
     const ei_row_range range = op->input_rows == NULL
                                    ? (ei_row_range){0, tensor->rows}
                                    : op->input_rows(&node, o, step->row_begin, step->row_end);

@@ -44,20 +44,11 @@ static void bind_view(const ei_session *session, ei_view *view, uint32_t tensor)
 static ei_status bind_node(const ei_session *session, uint32_t i) {
     const ei_model *model = session->model;
     const uint32_t index = session->program->first_node + i;
-    const ei_node_record *record = &model->nodes[index];
     ei_bound_node *bound = &session->nodes[i];
     if (bound->op->bind == NULL) {
         return EI_OK;
     }
-    const ei_node node = {
-        .record = record,
-        .operands = model->operands + record->first_operand,
-        .tensors = model->tensors,
-        .constants = model->constants,
-        .params = bound->params,
-        .name = ei_model_string(model, record->name),
-        .index = index,
-    };
+    const ei_node node = ei_model_node(model, index);
     const ei_status status = bound->op->bind(&node, bound);
     return status == EI_OK ? EI_OK
                            : ei_fail_in(status, "node %" PRIu32 " '%s' (%s)", index,
