@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from edgeinfer.convert.program import Operation, Value
 from tests.kernels.run_operation import constant, run_whole
 
 Change = Callable[[Operation], None]
+Make = Callable[[], Operation]
 
 
 def param(name: str, value: float) -> Change:
@@ -84,3 +85,25 @@ def check_refusal(operation: Operation, change: Change, message: str) -> None:
     change(operation)
     with pytest.raises(edgeinfer.EdgeInferError, match=message):
         run_whole(operation, inputs_of(operation))
+
+
+def open_refuses(refusals: Sequence[tuple[Make, Change, str]]) -> Callable[..., None]:
+    """A test, for each of them, that what `make` makes is refused once it is changed, and how."""
+    ids = [f"{make.__name__}-{message[:40]}" for make, _, message in refusals]
+
+    @pytest.mark.parametrize(("make", "change", "message"), refusals, ids=ids)
+    def test_open_refuses(make: Make, change: Change, message: str) -> None:
+        check_refusal(make(), change, message)
+
+    return test_open_refuses
+
+
+def open_accepts(good: Sequence[Make]) -> Callable[..., None]:
+    """A test, for each of them, that it runs: what is refused is so for the change alone."""
+
+    @pytest.mark.parametrize("make", good)
+    def test_open_accepts(make: Make) -> None:
+        operation = make()
+        assert run_whole(operation, inputs_of(operation)).shape == operation.output.shape
+
+    return test_open_accepts

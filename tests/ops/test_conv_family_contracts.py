@@ -16,9 +16,9 @@ from tests.ops.changes import (
     Change,
     activation,
     both,
-    check_refusal,
     data,
-    inputs_of,
+    open_accepts,
+    open_refuses,
     param,
     poke,
     without,
@@ -207,19 +207,8 @@ REFUSALS: list[tuple[Callable[[], Operation], Change, str]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("make", "change", "message"),
-    REFUSALS,
-    ids=[f"{make.__name__}-{message[:40]}" for make, _, message in REFUSALS],
-)
-def test_open_refuses(make, change: Change, message: str) -> None:
-    check_refusal(make(), change, message)
-
-
-@pytest.mark.parametrize("make", GOOD)
-def test_open_accepts_what_the_changes_start_from(make) -> None:
-    operation = make()
-    assert run_whole(operation, inputs_of(operation)).shape == operation.output.shape
+test_open_refuses = open_refuses(REFUSALS)
+test_open_accepts_what_the_changes_start_from = open_accepts(GOOD)
 
 
 def test_open_refuses_a_second_matrix_in_a_ring() -> None:

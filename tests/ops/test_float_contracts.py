@@ -10,8 +10,17 @@ import pytest
 
 import edgeinfer
 from edgeinfer.convert.program import Operation, Value
-from tests.kernels.run_operation import constant, run_streamed, run_whole
-from tests.ops.changes import Change, activation, check_refusal, data, inputs_of, param, poke
+from tests.kernels.run_operation import constant, run_streamed
+from tests.ops.changes import (
+    Change,
+    activation,
+    data,
+    inputs_of,
+    open_accepts,
+    open_refuses,
+    param,
+    poke,
+)
 from tests.ops.test_contracts import BROADCAST_REFUSALS, X, Y, operation, some_rows
 
 BOUNDS: dict[str, int | float] = {"clamp_min": -1.0, "clamp_max": np.inf}
@@ -150,19 +159,8 @@ REFUSALS: list[tuple[Callable[[], Operation], Change, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("make", "change", "message"),
-    REFUSALS,
-    ids=[f"{make.__name__}-{message[:40]}" for make, _, message in REFUSALS],
-)
-def test_open_refuses(make, change: Change, message: str) -> None:
-    check_refusal(make(), change, message)
-
-
-@pytest.mark.parametrize("make", GOOD)
-def test_open_accepts_what_the_changes_start_from(make) -> None:
-    good = make()
-    assert run_whole(good, inputs_of(good)).shape == good.output.shape
+test_open_refuses = open_refuses(REFUSALS)
+test_open_accepts_what_the_changes_start_from = open_accepts(GOOD)
 
 
 @pytest.mark.parametrize(

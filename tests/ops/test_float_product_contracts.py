@@ -15,9 +15,10 @@ from tests.ops.changes import (
     Change,
     activation,
     both,
-    check_refusal,
     data,
     inputs_of,
+    open_accepts,
+    open_refuses,
     param,
     poke,
     without,
@@ -154,19 +155,8 @@ REFUSALS: list[tuple[Callable[[], Operation], Change, str]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("make", "change", "message"),
-    REFUSALS,
-    ids=[f"{make.__name__}-{i}-{message[:40]}" for i, (make, _, message) in enumerate(REFUSALS)],
-)
-def test_open_refuses(make, change: Change, message: str) -> None:
-    check_refusal(make(), change, message)
-
-
-@pytest.mark.parametrize("make", GOOD)
-def test_open_accepts_what_the_changes_start_from(make) -> None:
-    operation = make()
-    assert run_whole(operation, inputs_of(operation)).shape == operation.output.shape
+test_open_refuses = open_refuses(REFUSALS)
+test_open_accepts_what_the_changes_start_from = open_accepts(GOOD)
 
 
 @pytest.mark.parametrize("make", [conv2d, fully_connected])

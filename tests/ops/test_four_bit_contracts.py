@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import pytest
 
 from edgeinfer.convert.lower import pack, pack_fp4
 from edgeinfer.convert.program import Operation, Value
@@ -17,9 +16,10 @@ from tests.ops.changes import (
     Change,
     activation,
     both,
-    check_refusal,
     data,
     inputs_of,
+    open_accepts,
+    open_refuses,
     param,
     poke,
     without,
@@ -153,15 +153,8 @@ REFUSED: list[tuple[Callable[[], Operation], Change, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("make", "change", "message"), REFUSED)
-def test_open_refuses(make: Callable[[], Operation], change: Change, message: str) -> None:
-    check_refusal(make(), change, message)
-
-
-@pytest.mark.parametrize("make", GOOD)
-def test_open_accepts_what_the_changes_start_from(make: Callable[[], Operation]) -> None:
-    operation = make()
-    assert run_whole(operation, inputs_of(operation)).shape == operation.output.shape
+test_open_refuses = open_refuses(REFUSED)
+test_open_accepts_what_the_changes_start_from = open_accepts(GOOD)
 
 
 def test_the_largest_scales_are_no_nan() -> None:

@@ -10,8 +10,16 @@ import pytest
 
 import edgeinfer
 from edgeinfer.convert.program import Operation, Value
-from tests.kernels.run_operation import constant, run_streamed, run_whole, same_rows
-from tests.ops.changes import Change, activation, check_refusal, inputs_of, param, without
+from tests.kernels.run_operation import constant, run_streamed, same_rows
+from tests.ops.changes import (
+    Change,
+    activation,
+    inputs_of,
+    open_accepts,
+    open_refuses,
+    param,
+    without,
+)
 from tests.ops.test_contracts import X, Y, operation, some_rows
 
 A, B = 0, 1
@@ -153,19 +161,8 @@ REFUSALS: list[tuple[Callable[[], Operation], Change, str]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("make", "change", "message"),
-    REFUSALS,
-    ids=[f"{make.__name__}-{message[:40]}" for make, _, message in REFUSALS],
-)
-def test_open_refuses(make, change: Change, message: str) -> None:
-    check_refusal(make(), change, message)
-
-
-@pytest.mark.parametrize("make", GOOD)
-def test_open_accepts_what_the_changes_start_from(make) -> None:
-    good = make()
-    assert run_whole(good, inputs_of(good)).shape == good.output.shape
+test_open_refuses = open_refuses(REFUSALS)
+test_open_accepts_what_the_changes_start_from = open_accepts(GOOD)
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,10 @@ and the message that names it."""
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from edgeinfer.convert.program import Operation
-from tests.kernels.run_operation import constant, run_whole
-from tests.ops.changes import Change, activation, both, check_refusal, inputs_of, param
+from tests.kernels.run_operation import constant
+from tests.ops.changes import Change, activation, both, open_accepts, open_refuses, param
 from tests.ops.test_contracts import OUT, X, Y, operation
 
 
@@ -84,16 +83,5 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("make", "change", "message"),
-    REFUSALS,
-    ids=[f"{make.__name__}-{message[:40]}" for make, _, message in REFUSALS],
-)
-def test_open_refuses(make, change: Change, message: str) -> None:
-    check_refusal(make(), change, message)
-
-
-@pytest.mark.parametrize("make", GOOD)
-def test_open_accepts_what_the_changes_start_from(make) -> None:
-    good = make()
-    assert run_whole(good, inputs_of(good)).shape == good.output.shape
+test_open_refuses = open_refuses(REFUSALS)
+test_open_accepts_what_the_changes_start_from = open_accepts(GOOD)
