@@ -110,17 +110,26 @@ class LearnedPower:
             Standard deviation that the reading's own resolution gives.
         """
         self._drift(now)
-        nothing = np.zeros(1)
-        fits = self._fits(watts, np.array([shares]), nothing, absolute)
-        if fits.total[0] <= 0:
+        weights = np.array((1.0, *shares))
+        expected = float(weights @ self._values)
+        innovation = watts - expected
+        spread = self._covariance @ weights
+        known = max(0.0, float(weights @ spread))
+        noise = (self._noise * expected) ** 2 + absolute**2
+        deviation = math.sqrt(known + noise)
+        if deviation <= 0:
             return
-        self._learn_noise(fits, 0, absolute)
+        self._learn_noise(innovation, expected, known, 0.0, absolute)
         # One reading far off is cut; what lasts is noticed as a step and believed.
-        innovation = fits.within_reach(0)
-        if self._is_step(fits, 0):
-            self._covariance[0, 0] += fits.innovation[0] ** 2
-            fits = self._fits(watts, np.array([shares]), nothing, absolute)
-        self._correct(np.ones(1), fits.spread, fits.total, np.array([innovation]))
+        reach = _REACH * deviation
+        cut = min(max(innovation, -reach), reach)
+        if self._is_step(cut / deviation):
+            self._covariance[0, 0] += innovation**2
+            spread = self._covariance @ weights
+            known = float(weights @ spread)
+        gains = spread / (known + noise)
+        self._covariance -= np.outer(gains, spread)
+        self._settle(cut * gains)
 
     def learn_sample(
         self, now: float, watts: float, moments: Moments, *, absolute: float
@@ -145,7 +154,10 @@ class LearnedPower:
         best = int(np.argmax(weights))
         apart = np.abs(fits.expected - fits.expected[best])
         if weights[apart <= _AGREED * fits.expected[best]].sum() > _SURE:
-            self._learn_noise(fits, best, absolute)
+            self._learn_noise(
+                float(fits.innovation[best]), float(fits.expected[best]), float(fits.known[best]),
+                float(fits.luck[best]), absolute,
+            )  # fmt: skip
         spread, total, innovation = fits.spread, fits.total, fits.innovation
         if astray > _NEGLIGIBLE * evidence:
             # As much noise as puts what is likeliest within reach.
@@ -155,7 +167,8 @@ class LearnedPower:
             total = np.append(total, max(total[best], reach))
             innovation = np.append(innovation, innovation[best])
         self._correct(weights, spread, total, innovation)
-        if self._is_step(fits, best):
+        normal = float(fits.innovation[best]) / math.sqrt(fits.total[best])
+        if self._is_step(min(max(normal, -_REACH), _REACH)):
             opened = fits.weights[best] * fits.innovation[best]
             self._diagonal += opened**2
         return likelihoods
@@ -182,29 +195,32 @@ class LearnedPower:
         # Where hypotheses disagree, doubt is left.
         disagreement = weighted.T @ moves - np.outer(mean, mean)
         self._covariance += disagreement - (weights[:, None] * gains).T @ spread
+        self._settle(mean)
+
+    def _settle(self, move: Floats) -> None:
+        """The estimates move so far; neither they nor their doubt can vanish."""
         np.maximum(self._diagonal, 1e-12, out=self._diagonal)
-        self._values = np.maximum(np.array(self._values) + mean, 1e-6).tolist()
+        self._values = [max(v + m, 1e-6) for v, m in zip(self._values, move.tolist(), strict=True)]
 
     def _drift(self, now: float) -> None:
         passed, self._updated = max(0.0, now - self._updated), max(now, self._updated)
         grown = _DRIFT**2 * min(passed, _DRIFT_SECONDS) / _DRIFT_SECONDS
         self._diagonal += grown * np.array(self._values) ** 2
 
-    def _learn_noise(self, fits: _Fits, which: int, absolute: float) -> None:
+    def _learn_noise(
+        self, innovation: float, expected: float, known: float, luck: float, absolute: float
+    ) -> None:
         """What neither the estimates' own doubt nor chance explains is the sensor's noise."""
-        known, luck = float(fits.known[which]), float(fits.luck[which])
-        expected = float(fits.expected[which])
         usual = (self._noise * expected) ** 2
         if expected <= 0 or luck > known + usual:
             return
-        seen = min(float(fits.innovation[which]) ** 2, 16 * (known + luck + usual))
+        seen = min(innovation**2, 16 * (known + luck + usual))
         left = max(0.0, seen - known - luck - absolute**2) / expected**2
         squared = self._noise**2 + 0.03 * (left - self._noise**2)
         self._noise = min(max(math.sqrt(squared), 5e-4), 0.2)
 
-    def _is_step(self, fits: _Fits, which: int) -> bool:
-        """Whether readings have been off to one side for a while: something changed."""
-        normal = fits.within_reach(which) / math.sqrt(fits.total[which])
+    def _is_step(self, normal: float) -> bool:
+        """Whether readings, in standard deviations, have been off to one side for a while."""
         self._surprise = _FORGET * self._surprise + (1 - _FORGET) * normal
         if abs(self._surprise) <= _STEP:
             return False
@@ -227,11 +243,6 @@ class _Fits:
     """Variances: of what was expected, of chance, and these and the sensor's together."""
     luck: Floats
     total: Floats
-
-    def within_reach(self, which: int) -> float:
-        """The innovation, cut where it is out of all proportion."""
-        reach = _REACH * math.sqrt(self.total[which])
-        return min(max(float(self.innovation[which]), -reach), reach)
 
     def likelihoods(self) -> Floats:
         """Density of the reading under each hypothesis, per watt."""
