@@ -33,6 +33,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long comes first: at the end, a process would wait for it alone."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 def _outside_folder(variable: str, default: Path, what: str) -> Path:
     folder = Path(os.environ.get(variable, default)).resolve()
     if not folder.is_dir():

@@ -115,6 +115,7 @@ def test_sdist_holds_the_operator_list_as_a_file(sdist: Path) -> None:
     assert not [name for name in members if name.endswith((".so", ".pyc"))]
 
 
+@pytest.mark.slow
 def test_wheel_is_one_for_every_python(wheel: Path) -> None:
     name, version, python, abi, platform = wheel.stem.split("-")
     assert (name, version) == ("edgeinfer", declared_version())

@@ -423,7 +423,9 @@ def command_test(arguments: argparse.Namespace) -> int:
     if not built:
         fuzz.skipped = arm.skipped = "the library did not build"
     steps += run_steps([fuzz, *lint_steps(), arm], JOBS)
-    suite = [PYTHON, "-m", "pytest", "-n", str(JOBS), "-q", *arguments.rest]
+    # A process that is done takes over half of what another has left.
+    workers = ["-n", str(JOBS), "--dist", "worksteal"]
+    suite = [PYTHON, "-m", "pytest", *workers, "-q", *arguments.rest]
     pytest = Step(
         "pytest",
         [[*suite, f"--junitxml={report}"]],

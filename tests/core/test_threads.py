@@ -430,6 +430,7 @@ def stress(request: pytest.FixtureRequest, repo_root: Path, tmp_path: Path) -> I
     yield instrumented(request.param, repo_root, tmp_path)
 
 
+@pytest.mark.slow
 def test_sanitizers_find_nothing_under_stress(
     stress: Path, operators: dict[str, bytes], digits: bytes, tmp_path: Path
 ) -> None:

@@ -76,6 +76,7 @@ def opened(file: bytes, **how: Any) -> edgeinfer.Model | edgeinfer.EdgeInferErro
         return error
 
 
+@pytest.mark.slow
 def test_damaged_files_give_errors_or_the_bits_of_the_core() -> None:
     """Files of every operator, mutated and their checksums repaired, as `tools/fuzz.py` does."""
     seen = {"both": 0, "neither": 0}

@@ -228,6 +228,7 @@ def conversion_without_the_converter(wheel: Path, site: Path) -> str:
     return done.stderr
 
 
+@pytest.mark.slow
 def test_a_foreign_wheel_is_built_twice_alike(tmp_path: Path) -> None:
     for module in ("ziglang", "cmake", "ninja", "cffi"):
         require_module(module)
