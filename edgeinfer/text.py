@@ -11,7 +11,7 @@ that comes with a model. It is imported when a tokenizer is loaded.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +93,31 @@ class Tokenizer:
             self._tokenizer.no_truncation()
 
 
+def model_inputs(
+    tokenizer: Tokenizer, text: str, dtypes: Mapping[str, npt.DTypeLike], max_length: int
+) -> dict[str, npt.NDArray[Any]]:
+    """What a text model is given for a text: arrays [1, tokens], as long as the text is.
+
+    Parameters
+    ----------
+    dtypes : of the model's inputs, by name.
+    max_length : the most tokens; what is beyond is cut off at the end.
+
+    Raises
+    ------
+    InputError
+        One of the inputs is made of no text.
+    """
+    unknown = [name for name in dtypes if name not in _FIELDS]
+    if unknown or not dtypes:
+        raise InputError(
+            f"the model takes {unknown}, which no text gives; what text gives is called "
+            f"{list(_FIELDS)}"
+        )
+    encoding = tokenizer.encode(text, max_length=max_length)
+    return {name: np.array([_FIELDS[name](encoding)], dtype) for name, dtype in dtypes.items()}
+
+
 class TextModel:
     """A model that takes token ids, with its tokenizer.
 
@@ -121,11 +146,8 @@ class TextModel:
 
     def encode(self, text: str) -> dict[str, npt.NDArray[np.int64]]:
         """The model's inputs for a text, [1, tokens], as long as the text is."""
-        encoding = self.tokenizer.encode(text, max_length=self.max_tokens)
-        return {
-            info.name: np.array([_FIELDS[info.name](encoding)], info.dtype)
-            for info in self.model.inputs
-        }
+        dtypes = {info.name: info.dtype for info in self.model.inputs}
+        return model_inputs(self.tokenizer, text, dtypes, self.max_tokens)
 
     def embed(self, texts: str | Iterable[str]) -> npt.NDArray[np.float32]:
         """A vector of length 1 for each text: cosine similarity is their product.

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,19 +31,19 @@ import numpy.typing as npt
 
 from edgeinfer.cli.progress import Progress
 from edgeinfer.convert.frontends import read
-from edgeinfer.convert.graph import Graph, Node
+from edgeinfer.convert.graph import Graph, Node, Tensor
 from edgeinfer.convert.passes import run_passes
 from edgeinfer.convert.quantize.block_weights import BLOCK, Scheme
-from edgeinfer.convert.quantize.choose_blocks import round_blocks
+from edgeinfer.convert.quantize.calibration_data import MASK, filled_up
+from edgeinfer.convert.quantize.choose_blocks import layers_for, round_blocks
 from edgeinfer.convert.quantize.feed_back_errors import feed_back_errors
+from edgeinfer.convert.quantize.fit_dynamic import counted_rows
 from edgeinfer.convert.quantize.prepare_graph import name_uniquely
-from edgeinfer.convert.quantize.run_graph import Sample
+from edgeinfer.convert.quantize.run_graph import GraphRunner, Sample
 from edgeinfer.convert.quantize.search_block_scales import search_block_scales
+from edgeinfer.convert.quantize.text_samples import text_samples
 from edgeinfer.printing import format_table
 from edgeinfer.text import Tokenizer
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from tools.input_moments import input_moments
 
 Floats = npt.NDArray[np.float32]
 Reals = npt.NDArray[np.float64]
@@ -70,32 +71,34 @@ class Errors:
     outputs: list[float] = field(default_factory=list)
 
 
-def float_layers(graph: Graph) -> list[Node]:
-    """The fully connected layers whose weights are a float matrix."""
+def encoded(graph: Graph, tokenizer: Tokenizer, sentences: Sequence[str]) -> list[Sample]:
+    """Inputs of a text model for each sentence."""
+    inputs = graph.inputs
     return [
-        node
-        for node in graph.nodes
-        if node.op == "fully_connected"
-        and node.input(1).data is not None
-        and node.input(1).dtype == "float32"
-        and not node.input(0).is_constant
+        {tensor.name: filled_up(sample[tensor.name], tensor, inputs) for tensor in inputs}
+        for sample in text_samples(sentences, inputs, tokenizer)
     ]
 
 
-def encoded(graph: Graph, tokenizer: Tokenizer, sentences: Sequence[str]) -> list[Sample]:
-    """Inputs of a text model for each sentence."""
-    fields = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
-    samples: list[Sample] = []
-    for sentence in sentences:
-        encoding = tokenizer.encode(sentence, max_length=LENGTH)
-        sample = {}
-        for tensor in graph.inputs:
-            values = np.zeros(tensor.shape, tensor.dtype)
-            given = getattr(encoding, fields[tensor.name])
-            values.reshape(-1)[: len(given)] = given
-            sample[tensor.name] = values
-        samples.append(sample)
-    return samples
+def input_moments(
+    graph: Graph, layers: Sequence[Node], samples: Sequence[Sample], progress: Progress
+) -> dict[Tensor, Reals]:
+    """Mean of x x' over the rows x [K] that layers are fed, by the layer's weights.
+
+    Layers that share weights are taken together; tokens that are masked are left out.
+    """
+    sums: dict[Tensor, Reals] = {}
+    counts: Counter[Tensor] = Counter()
+    runner = GraphRunner(graph, list(dict.fromkeys(node.input(0).name for node in layers)))
+    for number, sample in enumerate(samples):
+        found = runner.run(sample)
+        for node in layers:
+            w, rows = node.input(1), counted_rows(found[node.input(0).name], sample.get(MASK))
+            moments = (rows.T @ rows).astype(np.float64)
+            sums[w] = sums[w] + moments if w in sums else moments
+            counts[w] += len(rows)
+        progress.count(f"looking at what layers read: sample {number + 1} of {len(samples)}")
+    return {w: total / max(counts[w], 1) for w, total in sums.items()}
 
 
 def squared_error(weights: Floats, rounded: Floats, moments: Reals | None = None) -> float:
@@ -129,9 +132,9 @@ def errors_of(
     graph: Graph, known: Sequence[Sample], judged: Sequence[Sample], progress: Progress
 ) -> dict[tuple[Scheme, str], Errors]:
     """By scheme and rounding; what is not to be had is missing."""
-    layers = float_layers(graph)
-    knows = input_moments(graph, layers, known, progress.count) if known else {}
-    judges = input_moments(graph, layers, judged, progress.count) if judged else {}
+    layers = layers_for(graph, "mxfp4")
+    knows = input_moments(graph, layers, known, progress) if known else {}
+    judges = input_moments(graph, layers, judged, progress) if judged else {}
     found: dict[tuple[Scheme, str], Errors] = {}
     for scheme in BLOCK:
         for number, w in enumerate(dict.fromkeys(node.input(1) for node in layers)):
@@ -187,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"{options.model}: {graph.problems[0]}")
     run_passes(graph)
     name_uniquely(graph)
-    if not float_layers(graph):
+    if not layers_for(graph, "mxfp4"):
         parser.error(f"{options.model} has no fully connected layers with float weights")
     known: list[Sample] = []
     judged: list[Sample] = []
@@ -200,7 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = errors_of(graph, known, judged, progress)
     if ("mxfp4", PEER) not in found:
         print("llama.cpp's rounding is left out: pip install -U gguf", file=sys.stderr)
-    print(f"{len(float_layers(graph))} layers")
+    print(f"{len(layers_for(graph, 'mxfp4'))} layers")
     print(format_table(HEADER, lines_of(found), right=range(2, len(HEADER))))
     return 0
 

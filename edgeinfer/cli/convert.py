@@ -7,6 +7,10 @@ With --calibrate a float model becomes INT8: ranges of activations are taken fro
 the model will be given. Samples are a .npz or .npy file (the first axis counts them) or a folder of
 images; too few, or degenerate ones, are refused. What that cost is measured on samples that were
 held out, and shown; --max-drop says how much it may be.
+
+With --calibrate and --activations dynamic, activations stay float32, layers with --weights round
+them when they run, and samples decide how these weights are rounded: for transformers, whose
+samples may be a .txt file with a sentence a line.
 """
 
 from __future__ import annotations
@@ -36,6 +40,7 @@ from edgeinfer.cli.arguments import (
 from edgeinfer.cli.progress import Progress
 from edgeinfer.cli.quantization import (
     add_quantization_arguments,
+    calibration_line,
     quantization_lines,
     quantization_options,
     require_calibration,
@@ -46,7 +51,9 @@ EXAMPLE = (
     "edgeinfer convert model.tflite -o model.edge --ram-budget 96KiB\n"
     "  edgeinfer convert float.onnx --calibrate images/ --mean 0.485,0.456,0.406 "
     "--std 0.229,0.224,0.225\n"
-    "  edgeinfer convert float.onnx --calibrate samples.npz --max-drop 0.5% --report report.html"
+    "  edgeinfer convert float.onnx --calibrate samples.npz --max-drop 0.5% --report report.html\n"
+    "  edgeinfer convert encoder.onnx --sequence-lengths 16,32,64 --weights mxfp4 "
+    "--activations dynamic --calibrate sentences.txt"
 )
 
 
@@ -96,8 +103,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--weights",
         choices=["int8", "mxfp4", "nvfp4"],
         help="how weights are stored, mxfp4 and nvfp4 in four bits: of convolutions and fully "
-        "connected layers with --calibrate; without, of fully connected layers on float32, and "
-        "embedding tables in int8 (default: int8 with --calibrate, else as in the model)",
+        "connected layers with static activations; else of fully connected layers on float32, and "
+        "embedding tables in int8 (default: int8 with static activations, else as in the model)",
     )
     parser.add_argument(
         "--strict",
@@ -158,6 +165,9 @@ def run(args: argparse.Namespace) -> int:
     tensors += [f"  output   {info}" for info in model.outputs]
     needs_code = _needs_code(output)
     quantization = conversion.metadata.get("quantization")
+    calibration = conversion.metadata.get("calibration")
+    if calibration is not None:
+        summary["calibration"] = calibration
     if args.json:
         print_json(summary if quantization is None else {**summary, "quantization": quantization})
         return 0
@@ -178,6 +188,8 @@ def run(args: argparse.Namespace) -> int:
         )
     if needs_code:
         print("  runs only where its custom operators are registered, which they are not here")
+    if calibration is not None:
+        print(calibration_line(calibration))
     if quantization is not None:
         print("\n".join([*quantization_lines(quantization), *reports]))
     if conversion.accuracy is not None:
@@ -192,6 +204,7 @@ def _require_outputs(args: argparse.Namespace, source: Path, output: Path) -> No
     reports = [Path(report) for report in args.report]
     read = [source, *map(Path, args.custom_ops)]
     read += [Path(args.calibrate)] if args.calibrate else []
+    read += [Path(args.tokenizer)] if args.tokenizer else []
     read += [Path(args.metric.rpartition(":")[0])] if args.metric else []
     read += [Path(args.device_profile)] if args.device_profile else []
     refuse_same_outputs([output, *reports])

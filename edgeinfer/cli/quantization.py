@@ -39,6 +39,8 @@ NEED_CALIBRATION = {
     "layout": "--layout",
     "samples": "--samples",
     "seed": "--seed",
+    "activations": "--activations",
+    "tokenizer": "--tokenizer",
     "allow_thin_calibration": "--allow-thin-calibration",
     "report": "--report",
     "max_drop": "--max-drop",
@@ -46,6 +48,18 @@ NEED_CALIBRATION = {
     "max_raised": "--max-raised",
 }
 """Options of `convert` that mean nothing without --calibrate, by their names in the namespace."""
+OF_SAMPLES = (
+    "scale",
+    "mean",
+    "std",
+    "layout",
+    "samples",
+    "seed",
+    "activations",
+    "tokenizer",
+    "allow_thin_calibration",
+)
+"""Those that say how samples are read; the others mean nothing where activations are dynamic."""
 
 
 def require_calibration(args: argparse.Namespace) -> None:
@@ -54,16 +68,20 @@ def require_calibration(args: argparse.Namespace) -> None:
     Raises
     ------
     UsageError
-        One was given without --calibrate.
+        One was given without --calibrate; or is for static activations, which are dynamic.
     """
-    if args.calibrate is not None:
-        return
-    values = {text: getattr(args, name) for name, text in NEED_CALIBRATION.items()}
-    given = [  # a seed of 0 is given, and equals False
-        text
-        for text, value in values.items()
+    values = {name: getattr(args, name) for name in NEED_CALIBRATION}
+    named = [  # a seed of 0 is given, and equals False
+        name
+        for name, value in values.items()
         if not (value is None or value is False or value == [])
     ]
+    given = [NEED_CALIBRATION[name] for name in named]
+    if args.calibrate is not None:
+        static = [NEED_CALIBRATION[name] for name in named if name not in OF_SAMPLES]
+        if static and args.activations == "dynamic":
+            raise UsageError(f"{', '.join(static)}: for static activations, which are dynamic here")
+        return
     if given:
         raise UsageError(
             f"{', '.join(given)}: for quantising a float model; give --calibrate DATA as well"
@@ -76,7 +94,20 @@ def add_quantization_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--calibrate",
         metavar="DATA",
-        help="quantise to INT8 with these samples: .npz, .npy or a folder of images",
+        help="quantise to INT8 with these samples: .npz, .npy, a folder of images, or a .txt file "
+        "with a sentence a line",
+    )
+    group.add_argument(
+        "--activations",
+        choices=["static", "dynamic"],
+        help="static: int8, in ranges that samples tell; dynamic: float32, rounded by layers when "
+        "they run, and samples only decide how --weights are rounded (default: static with "
+        "--calibrate)",
+    )
+    group.add_argument(
+        "--tokenizer",
+        metavar="FILE",
+        help="tokenizer.json for a .txt file of sentences (default: beside the model)",
     )
     group.add_argument(
         "--method",
@@ -194,6 +225,8 @@ def quantization_options(args: argparse.Namespace) -> dict[str, Any]:
     if args.calibrate is None:
         return {}
     given = {
+        "activations": args.activations,
+        "tokenizer": args.tokenizer,
         "method": args.method,
         "percentile": args.percentile,
         "rounding": args.round,
@@ -214,6 +247,17 @@ def quantization_options(args: argparse.Namespace) -> dict[str, Any]:
     if preprocessing is not None:
         options["preprocessing"] = preprocessing
     return {"calibration": args.calibrate, **options}
+
+
+def calibration_line(described: dict[str, Any]) -> str:
+    """What the file's metadata says of weights that were rounded by samples, for people."""
+    line = (
+        f"  {described['weights']:<8} {described['layers']} layers rounded by "
+        f"{described['samples']} samples; outputs of {described['held_out']} others: "
+        f"SQNR {described['sqnr_db']:.1f} dB, {described['sqnr_db_without_samples']:.1f} dB "
+        "without samples"
+    )
+    return line if described["layers"] else f"{line}, which are used"
 
 
 def quantization_lines(described: dict[str, Any]) -> list[str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import edgeinfer
 from edgeinfer.budget import format_bytes, parse_bytes
+from edgeinfer.convert.calibration import is_dynamic, without_text
 from edgeinfer.convert.frontends import FORMATS, read
 from edgeinfer.convert.graph import Graph, Node, Problem, Tensor
 from edgeinfer.convert.input_layout import InputLayout, set_input_layout
@@ -31,8 +32,10 @@ from edgeinfer.source_format import source_format
 if TYPE_CHECKING:
     from edgeinfer.convert.quantize.calibration_data import CalibrationSource
     from edgeinfer.convert.quantize.choose_blocks import WeightScheme
+    from edgeinfer.convert.quantize.fit_dynamic import Fitted
     from edgeinfer.convert.quantize.post_training import Quantized
     from edgeinfer.convert.quantize.report import QuantizationReport
+    from edgeinfer.text import Tokenizer
 
 Source = str | os.PathLike[str] | bytes | Graph
 """A path, the bytes of a file, or a graph (which conversion rewrites)."""
@@ -135,6 +138,8 @@ def convert(
     calibration: CalibrationSource | None = None,
     quantize: Literal["int8"] | None = None,
     weights: WeightScheme | None = None,
+    activations: Literal["static", "dynamic"] | None = None,
+    tokenizer: str | os.PathLike[str] | Tokenizer | None = None,
     **quantization: Any,
 ) -> Conversion:
     """Convert a source model; with calibration data, quantise it to INT8 first.
@@ -168,8 +173,9 @@ def convert(
         What the process has registered otherwise is found too.
     progress : called with the name of each stage as it begins: "reading", "passes", "planning",
         "writing"; while quantising, with how far it has come.
-    calibration : samples of what a float model will be given: a path of a .npz or .npy file or of a
-        folder of images, arrays, or an iterable of samples (docs/quantise.md).
+    calibration : samples of what a float model will be given: a path of a .npz or .npy file, of a
+        folder of images or of a .txt file of sentences, arrays, an iterable of samples, or a list
+        of sentences (docs/quantise.md).
     quantize : "int8", the default where there is calibration data.
     weights : "mxfp4" or "nvfp4" stores weights in four bits, in blocks: with calibration data those
         of convolutions and fully connected layers (depthwise ones stay int8), without it those of
@@ -177,8 +183,15 @@ def convert(
         they run. "int8" is the default where there is calibration data; without it it is for the
         same layers, with a scale for each output channel. Without calibration data large embedding
         tables are int8 with a scale for each row, whichever of the three it is.
+    activations : what samples are for. "static", the default where there are some: activations
+        become int8 in ranges that samples tell. "dynamic", the default where there are none: they
+        stay float32, layers with `weights` round each vector when they run, and samples decide how
+        these weights are rounded (docs/quantise.md).
+    tokenizer : of calibration data that is sentences: tokenizer.json, its folder, or a loaded one.
+        Default: beside the model file.
     **quantization : the fields of `quantize.post_training.QuantizationOptions`: method, seed,
-        max_drop, metric and so on.
+        max_drop, metric and so on. With dynamic activations: seed, max_samples, held_out,
+        preprocessing, allow_thin_calibration.
 
     Returns
     -------
@@ -195,8 +208,8 @@ def convert(
         The calibration data cannot be read, does not fit the model, or is too thin or degenerate
         to calibrate with. `shapes` names no input of the model, or contradicts the file.
         `input_layout` is for inputs that are no NCHW images. `sequence_lengths` is for a model
-        without open sequences, or together with calibration data. There is no such device
-        profile.
+        without open sequences, or together with calibration data for static activations. There is
+        no such device profile.
     AccuracyError
         `max_drop` does not hold, whatever layers are kept at higher precision.
     BudgetError
@@ -213,12 +226,12 @@ def convert(
     begin("reading")
     lengths = checked_lengths(sequence_lengths)
     longest = lengths[0] if lengths else None
-    if lengths and calibration is not None:
-        raise InputError("sequence_lengths: calibration data is of one length; give it by shapes")
+    dynamic = is_dynamic(activations, calibration, weights, lengths)
     graph, digest = _load(source, name, shapes, input_layout, longest)
     begin("passes")
-    quantized = accuracy = None
-    if calibration is not None:
+    quantized = accuracy = fitted = None
+    calibration = without_text(calibration, graph.inputs, source, tokenizer)
+    if calibration is not None and not dynamic:
         if weights is None and quantization.get("weights_budget") is not None:
             weights = "nvfp4"
         if weights is not None:
@@ -226,6 +239,12 @@ def convert(
         quantized = _quantize(graph, calibration, quantization, strict, float_weights, begin)
         graph = quantized.graph
         lowered = lower(graph, float_weights=float_weights)
+    elif calibration is not None and weights is not None:
+        if quantize is not None:
+            raise InputError("quantize: it is for static activations, which are dynamic here")
+        others = [_load(source, name, shapes, input_layout, n)[0] for n in lengths[1:]]
+        fitted = _fit([graph, *others], weights, calibration, quantization, begin)
+        lowered = _lower(graph, float_weights, program_name(longest), weights, fitted)
     elif quantize is not None or quantization:
         asked = ", ".join(["quantize", *quantization] if quantize else quantization)
         raise InputError(f"{asked}: quantising needs calibration data, calibration=...")
@@ -250,13 +269,15 @@ def convert(
     metadata = _metadata(graph, digest, lowered, plan, reasons)
     if quantized is not None:
         accuracy = _measure(quantized, plan, reasons, metadata, begin)
+    if fitted is not None:
+        metadata["calibration"] = fitted.described()
     plans = [plan]
     shared = SharedConstants()
     shared.share(lowered.program)
     for length in lengths[1:]:
         begin(f"length {length}")
         shorter, _ = _load(source, name, shapes, input_layout, length)
-        again = _lower(shorter, float_weights, program_name(length), weights)
+        again = _lower(shorter, float_weights, program_name(length), weights, fitted)
         _refuse(f"{graph.name} at length {length}", again.problems)
         shared.share(again.program)
         plans.append(planned(again.program))
@@ -338,6 +359,22 @@ def _quantize(
     return limit_drop(quantized, allow_float=not strict, sized=sized, progress=progress)
 
 
+def _fit(
+    graphs: Sequence[Graph],
+    weights: WeightScheme,
+    calibration: CalibrationSource,
+    quantization: Mapping[str, Any],
+    progress: Callable[[str], None],
+) -> Fitted:
+    """Weights of layers on float32, rounded by samples; the passes are run on the graphs."""
+    from edgeinfer.convert.quantize.fit_dynamic import fit_source
+
+    for graph in graphs:
+        _refuse(graph.name, graph.problems)
+        run_passes(graph)
+    return fit_source(graphs, weights, calibration, quantization, progress)
+
+
 def _measure(
     quantized: Quantized,
     plan: Plan,
@@ -381,22 +418,25 @@ def _lower(
     float_weights: str = "float32",
     name: str = "main",
     weights: WeightScheme | None = None,
+    fitted: Fitted | None = None,
 ) -> Lowered:
     found = list(graph.problems)
     run_passes(graph)
     if weights is not None:
-        _use_blocks(graph, weights)
+        _use_blocks(graph, weights, fitted)
     lowered = lower(graph, name=name, float_weights=float_weights)
     lowered.problems[:0] = found
     return lowered
 
 
-def _use_blocks(graph: Graph, weights: WeightScheme) -> None:
+def _use_blocks(graph: Graph, weights: WeightScheme, fitted: Fitted | None) -> None:
     from edgeinfer.convert.quantize.choose_blocks import WEIGHT_SCHEMES, use_blocks
     from edgeinfer.convert.quantize.round_tables import round_tables
 
     if weights not in WEIGHT_SCHEMES:
         raise InputError(f"weights is {weights!r}; it must be one of {WEIGHT_SCHEMES}")
+    if fitted is not None:
+        fitted.use(graph)
     if not use_blocks(graph, weights):
         raise InputError(
             f"weights={weights!r}: {graph.name} has no fully connected layer on float32 that they "

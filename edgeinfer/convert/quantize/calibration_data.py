@@ -9,7 +9,8 @@ A sample is what one run of the model takes: an array per input, of the input's 
 
 The first axis of an array counts samples: [N, *shape] where shape is the input's, or [N,
 *shape[1:]] where the input's batch axis is 1. An array of the input's own shape is one sample.
-Arrays of several inputs have one N.
+Arrays of several inputs have one N. Where one of the inputs is called `attention_mask`, sequences
+may be shorter than the model's: zeros are put behind them, which a mask reads as "nothing there".
 
 Beside the inputs there may be `labels`, [N, ...]: what is right for each sample, for metrics that
 compare with it. A sample then has it under that name.
@@ -44,6 +45,8 @@ MAX_SAMPLES = 512
 """As many are used when nothing else is said: more change ranges little and take longer."""
 LABELS = "labels"
 """The name of an array beside the inputs, unless an input is called so."""
+MASK = "attention_mask"
+"""How exporters call the input that tells words from filling, 1 from 0."""
 HELD_OUT = 0.2
 """The part that calibration does not see, for reports."""
 
@@ -175,7 +178,8 @@ def _of_arrays(
     name: str,
 ) -> list[Sample]:
     _require_names(arrays, inputs, name)
-    stacks = {tensor.name: _stack(arrays[tensor.name], tensor, name) for tensor in inputs}
+    filled = {t.name: filled_up(arrays[t.name], t, inputs) for t in inputs}
+    stacks = {tensor.name: _stack(filled[tensor.name], tensor, name) for tensor in inputs}
     labels = _labels(arrays, inputs)
     if labels is not None:
         stacks[LABELS] = labels if labels.ndim else labels[None]
@@ -203,7 +207,7 @@ def _of_item(
     _require_names(arrays, inputs, name)
     sample = {}
     for tensor in inputs:
-        array = np.asarray(arrays[tensor.name])
+        array = filled_up(np.asarray(arrays[tensor.name]), tensor, inputs)
         if array.shape == tensor.shape[1:] and tensor.shape[:1] == (1,):
             array = array[None]
         if array.shape != tensor.shape:
@@ -224,6 +228,18 @@ def _require_names(arrays: Mapping[str, Any], inputs: Sequence[Tensor], name: st
     missing = [tensor.name for tensor in inputs if tensor.name not in arrays]
     if missing:
         raise InputError(f"{name} has no array for input {', '.join(map(repr, missing))}")
+
+
+def filled_up(array: Array, tensor: Tensor, inputs: Sequence[Tensor]) -> Array:
+    """With zeros behind a sequence, the input's second axis, that is shorter than the model's."""
+    behind = len(tensor.shape) - 1
+    if behind < 1 or array.ndim < behind or all(other.name != MASK for other in inputs):
+        return array
+    axis = array.ndim - behind
+    missing = tensor.shape[1] - array.shape[axis]
+    if missing <= 0:
+        return array
+    return np.pad(array, [(0, missing if i == axis else 0) for i in range(array.ndim)])
 
 
 def _stack(array: Array, tensor: Tensor, name: str) -> Array:

@@ -4,11 +4,12 @@ Layers are those whose kernels take blocks, `conv2d` and `fully_connected`, wher
 than int8 would be: blocks are padded along K, so a layer with few values of K may not be. Depthwise
 convolutions, with a handful of values per channel, stay int8.
 
-A model without calibration data keeps float32 activations; its fully connected layers round each
-vector to int8 at run time (`fully_connected_dynamic`), and have weights in blocks, or in int8 with
-a scale for each channel. Convolutions stay float32 there. Scales of these blocks are searched
-(`search_block_scales`). With calibration data blocks begin as the formats' conversions make them,
-and `round_weights` makes them anew for what the layers read.
+A model with dynamic activations keeps them in float32; its fully connected layers round each vector
+to int8 at run time (`fully_connected_dynamic`), and have weights in blocks, or in int8 with a scale
+for each channel. Convolutions stay float32 there. Scales of these blocks are searched
+(`search_block_scales`), unless samples were there to fit weights to (`fit_dynamic`). With static
+activations blocks begin as the formats' conversions make them, and `round_weights` makes them anew
+for what the layers read.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from edgeinfer.convert.graph import Graph, Tensor
+from edgeinfer.convert.graph import Graph, Node, Tensor
 from edgeinfer.convert.lower.pack import TILE_CHANNELS, TILE_K
 from edgeinfer.convert.lower.pack_fp4 import tile_bytes
 from edgeinfer.convert.quantize.block_weights import BlockWeights, Scheme
@@ -77,22 +78,38 @@ def block_tensor(tensor: Tensor, blocks: BlockWeights | ChannelWeights) -> Tenso
 
 
 def use_blocks(graph: Graph, scheme: WeightScheme) -> int:
-    """Give the fully connected layers of a float graph such weights; returns how many."""
+    """Give the fully connected layers of a float graph such weights, but for those that have some.
+
+    Returns
+    -------
+    int
+        How many layers have such weights then.
+    """
     made: dict[Tensor, Tensor] = {}
-    count = 0
-    for node in graph.nodes:
-        if node.op != "fully_connected" or node.output.dtype != "float32":
-            continue
-        x, w = node.input(0), node.input(1)
-        if x.is_constant or x.dtype != "float32" or w.data is None or w.dtype != "float32":
-            continue
-        if not np.all(np.isfinite(w.data)) or not _is_worth_it(w.data, scheme):
+    layers = layers_for(graph, scheme)
+    for node in layers:
+        w = node.input(1)
+        if w.blocks is not None:
             continue
         if w not in made:
+            assert w.data is not None
             made[w] = block_tensor(w, _rounded(w.data.reshape(w.shape[0], -1), scheme))
         node.inputs[1] = made[w]
-        count += 1
-    return count
+    return len(layers)
+
+
+def layers_for(graph: Graph, scheme: WeightScheme) -> list[Node]:
+    """The fully connected layers on float32 whose weights such ones can, and should, stand for."""
+    return [node for node in graph.nodes if _takes(node, scheme)]
+
+
+def _takes(node: Node, scheme: WeightScheme) -> bool:
+    if node.op != "fully_connected" or node.output.dtype != "float32":
+        return False
+    x, w = node.input(0), node.input(1)
+    if x.is_constant or x.dtype != "float32" or w.data is None or w.dtype != "float32":
+        return False
+    return bool(np.all(np.isfinite(w.data))) and _is_worth_it(w.data, scheme)
 
 
 def _is_worth_it(weights: npt.NDArray[np.float32], scheme: WeightScheme) -> bool:

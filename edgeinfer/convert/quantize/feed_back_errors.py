@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeinfer.convert.quantize.block_weights import BLOCK, BlockWeights, Scheme, in_blocks
+from edgeinfer.convert.quantize.channel_weights import ChannelWeights, round_channels
 from edgeinfer.convert.quantize.search_block_scales import (
     best_scales,
     channel_factors,
@@ -36,6 +37,8 @@ Reals = npt.NDArray[np.float64]
 
 DAMPING = 0.01
 """Part of the mean of H's diagonal that is added to the diagonal."""
+_COLUMNS = 32
+"""Of int8 weights, rounded before the others are changed in one product."""
 
 
 def feed_back_errors(
@@ -59,9 +62,7 @@ def feed_back_errors(
     ValueError
         A weight or moment is infinite or NaN, or shapes do not fit.
     """
-    n, k = weights.shape
-    if moments.shape != (k, k) or not np.all(np.isfinite(moments)):
-        raise ValueError(f"moments are {list(moments.shape)}, must be [{k}, {k}] and finite")
+    n, k = _checked(weights, moments)
     if not np.trace(moments) > 0:  # nothing is known of the inputs
         return search_block_scales(weights, scheme)
     block = BLOCK[scheme]
@@ -82,6 +83,43 @@ def feed_back_errors(
         rest[:, end:] -= errors @ upper[first:end, end:]
     codes[:, k:] = 0
     return BlockWeights(scheme, codes, scales, factors, k)
+
+
+def feed_back_channels(
+    weights: npt.NDArray[np.float32],
+    moments: npt.NDArray[np.float64],
+    damping: float = DAMPING,
+) -> ChannelWeights:
+    """The same for int8 with a scale for each channel, that of `round_channels`.
+
+    Parameters and errors are those of `feed_back_errors`.
+    """
+    n, k = _checked(weights, moments)
+    plain = round_channels(weights)
+    if not np.trace(moments) > 0:
+        return plain
+    scales = np.where(plain.scales > 0, plain.scales, 1).astype(np.float64)
+    rest = weights / scales[:, None]
+    upper = _inverse_root(moments, k, damping)
+    codes = np.zeros((n, k), np.int8)
+    for first in range(0, k, _COLUMNS):
+        end = min(first + _COLUMNS, k)
+        left, errors = rest[:, first:end].copy(), np.empty((n, end - first))
+        for j in range(end - first):
+            root = upper[first + j, first + j : end]
+            rounded = np.clip(np.rint(left[:, j]), -127, 127)
+            codes[:, first + j] = rounded
+            errors[:, j] = (left[:, j] - rounded) / root[0]
+            left[:, j + 1 :] -= np.outer(errors[:, j], root[1:])
+        rest[:, end:] -= errors @ upper[first:end, end:]
+    return ChannelWeights(codes, plain.scales)
+
+
+def _checked(weights: npt.NDArray[np.float32], moments: npt.NDArray[np.float64]) -> tuple[int, int]:
+    n, k = weights.shape
+    if moments.shape != (k, k) or not np.all(np.isfinite(moments)):
+        raise ValueError(f"moments are {list(moments.shape)}, must be [{k}, {k}] and finite")
+    return n, k
 
 
 def _rounded_block(columns: Reals, units: Reals, root: Reals) -> tuple[Reals, Reals]:

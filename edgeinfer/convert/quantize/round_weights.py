@@ -31,19 +31,20 @@ of float32, whose order of sums is the machine's.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from edgeinfer.convert.graph import Graph, Node, Tensor
 from edgeinfer.convert.passes.edit import copied
-from edgeinfer.convert.quantize.block_weights import BlockWeights, Scheme, joined
+from edgeinfer.convert.quantize.block_weights import joined
 from edgeinfer.convert.quantize.choose_blocks import ChosenBlocks
 from edgeinfer.convert.quantize.correct_bias import add_to_bias, layers_to_correct
 from edgeinfer.convert.quantize.descend import compiled_descend
 from edgeinfer.convert.quantize.feed_back_errors import feed_back_errors
 from edgeinfer.convert.quantize.float_model import FloatModel
+from edgeinfer.convert.quantize.layer_moments import LEAST_ROWS, LayerMoments, damping
 from edgeinfer.convert.quantize.layer_patches import (
     grouped,
     grouped_shape,
@@ -63,11 +64,6 @@ from edgeinfer.convert.quantize.search_block_scales import search_block_scales
 Floats = npt.NDArray[np.float32]
 Reals = npt.NDArray[np.float64]
 
-DAMPING, DAMPING_PER_INPUT = 0.01, 0.1
-"""Parts of the mean variance of a layer's inputs, the second times weights per row of data: keeps
-weights near where they were along what data says little of."""
-LEAST_ROWS = 2
-"""Rows of data for each weight of a channel; with fewer, rounding fits the samples, and is left."""
 PASSES = 20
 PRODUCTS = 3e12
 """Multiplications that running the models again may take: it bounds blocks, and so the time."""
@@ -140,47 +136,13 @@ def _blocks(layers: Sequence[Node], samples: int) -> list[list[Node]]:
     return blocks
 
 
-@dataclass(eq=False)
-class _Moments:
-    """Sums over output positions: of x^, of y = w x, and of their products."""
-
-    x: Reals  # [groups, K]
-    y: Reals  # [groups, outputs]
-    h: Floats | None  # x^ x^ [groups, K, K]; None where there is too little data for it
-    g: Floats | None  # y x^ [groups, outputs, K]
-    count: int = 0
-
-    def add(self, x_hat: Floats, y: Floats) -> None:
-        """Rows of what the layer is fed, and of what it should make."""
-        self.x += x_hat.sum(axis=1, dtype=np.float64)
-        self.y += y.sum(axis=1, dtype=np.float64)
-        self.count += x_hat.shape[1]
-        if self.h is not None and self.g is not None:
-            self.h += x_hat.transpose(0, 2, 1) @ x_hat
-            self.g += y.transpose(0, 2, 1) @ x_hat
-
-    def covariances(self) -> tuple[Floats, Reals] | None:
-        """Of x^ with itself, and of y with x^; None where there is too little data."""
-        if self.h is None or self.g is None:
-            return None
-        mean_x, mean_y = self.x / self.count, self.y / self.count
-        h = self.h / np.float32(self.count)
-        h -= (mean_x[:, :, None] * mean_x[:, None, :]).astype(np.float32)
-        return h, self.g / self.count - mean_y[:, :, None] * mean_x[:, None, :]
-
-    def shift(self, weights: Reals) -> Reals:
-        """What a bias must add for weights [groups, outputs, K] to have the mean of y."""
-        made = np.einsum("gok,gk->go", weights, self.x / self.count)
-        return np.asarray(self.y / self.count - made).reshape(-1)
-
-
 def _collect(
     teacher: FloatModel,
     result: QuantizedGraph,
     block: Mapping[Node, bool],
     samples: Sequence[Sample],
     seed: int,
-) -> dict[str, _Moments]:
+) -> dict[str, LayerMoments]:
     """Moments of every layer of a block, over positions of all samples.
 
     Parameters
@@ -228,13 +190,8 @@ class _Readable:
         return found
 
 
-def _zeros(node: Node, samples: int) -> _Moments:
-    groups, outputs, k = grouped_shape(node)
-    means = np.zeros((groups, k)), np.zeros((groups, outputs))
-    if not _has_data(node, samples):
-        return _Moments(*means, None, None)
-    h, g = np.zeros((groups, k, k), np.float32), np.zeros((groups, outputs, k), np.float32)
-    return _Moments(*means, h, g)
+def _zeros(node: Node, samples: int) -> LayerMoments:
+    return LayerMoments.zeros(*grouped_shape(node), has_data=_has_data(node, samples))
 
 
 def _has_data(node: Node, samples: int) -> bool:
@@ -248,7 +205,9 @@ def _choose(node: Node, samples: int, rng: np.random.Generator) -> npt.NDArray[n
     return np.arange(every) if every <= share else np.sort(rng.choice(every, share, replace=False))
 
 
-def _rounded(node: Node, weights: ChosenWeights, moments: _Moments) -> tuple[ChosenWeights, Reals]:
+def _rounded(
+    node: Node, weights: ChosenWeights, moments: LayerMoments
+) -> tuple[ChosenWeights, Reals]:
     """New integers, and what the bias has to make up for."""
     q = grouped(node, weights.values).copy()
     s = weights.scales.astype(np.float64).reshape(q.shape[:2])
@@ -260,7 +219,7 @@ def _rounded(node: Node, weights: ChosenWeights, moments: _Moments) -> tuple[Cho
 
 
 def _with_blocks(
-    node: Node, weights: ChosenWeights, moments: _Moments
+    node: Node, weights: ChosenWeights, moments: LayerMoments
 ) -> tuple[ChosenWeights, Reals]:
     """New blocks, where a layer has some, and what the bias has to make up for."""
     if not isinstance(weights, ChosenBlocks):
@@ -269,35 +228,14 @@ def _with_blocks(
     w = node.input(1)
     assert w.data is not None
     matrix = np.asarray(w.data, np.float32).reshape(w.shape[0], -1)
-    covariances = moments.covariances()
-    if covariances is None:
-        blocks = search_block_scales(matrix, weights.blocks.scheme)
+    wanted = moments.wanted(grouped(node, w.data).astype(np.float64))
+    scheme = weights.blocks.scheme
+    if wanted is None:
+        blocks = search_block_scales(matrix, scheme)
     else:
-        blocks = _fed_back(node, weights.blocks.scheme, *covariances, moments.count)
+        blocks = joined([feed_back_errors(v, scheme, h) for v, h in zip(*wanted, strict=True)])
     values = blocks.values().astype(np.float64).reshape(*moments.y.shape, -1)
     return replace(weights, blocks=blocks), moments.shift(values)
-
-
-def _fed_back(node: Node, scheme: Scheme, h: Floats, g: Reals, count: int) -> BlockWeights:
-    """Blocks of the weights that covariances ask for, rounded by the same covariances."""
-    w = node.input(1)
-    assert w.data is not None
-    exact = grouped(node, w.data).astype(np.float64)
-    damping = _damping(h, count)
-    parts = []
-    for weights, x_x, y_x, added in zip(exact, h.astype(np.float64), g, damping, strict=True):
-        x_x[np.diag_indices(len(x_x))] += added
-        wanted = weights
-        if added > 0:
-            wanted = weights + np.linalg.solve(x_x, (y_x + added * weights - weights @ x_x).T).T
-        parts.append(feed_back_errors(wanted.astype(np.float32), scheme, x_x))
-    return joined(parts)
-
-
-def _damping(h: Floats, count: int) -> Reals:
-    """What is added to the diagonal of each group's covariance."""
-    share = DAMPING + DAMPING_PER_INPUT * h.shape[1] / count
-    return np.asarray(share * np.einsum("gkk->gk", h).mean(axis=1, dtype=np.float64))
 
 
 def _descend(
@@ -308,11 +246,11 @@ def _descend(
     assert w.data is not None
     exact = grouped(node, w.data).astype(np.float64)
     diagonal = np.einsum("gkk->gk", h)
-    damping = _damping(h, count)
-    diagonal += damping[:, None].astype(np.float32)
+    added = damping(h, count)
+    diagonal += added[:, None].astype(np.float32)
     steps = exact / s[:, :, None]
     low = np.clip(np.floor(steps), -LIMIT, LIMIT).astype(np.int8)
     high = np.clip(np.ceil(steps), -LIMIT, LIMIT).astype(np.int8)
-    r = g + damping[:, None, None] * exact
+    r = g + added[:, None, None] * exact
     r -= ((q * s[:, :, None]).astype(np.float32) @ h).astype(np.float64)
     compiled_descend()(q, low, high, h, r, s, PASSES)
