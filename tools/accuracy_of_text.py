@@ -2,8 +2,10 @@
 
     python tools/accuracy_of_text.py FOLDER             # model.onnx and tokenizer.json
     python tools/accuracy_of_text.py FOLDER --weights int8 nvfp4 --seconds 0
+    python tools/accuracy_of_text.py FOLDER --calibrate 500     # each scheme with samples, too
 
-Sentences are those of Python's own reference pages (pydoc_data), of 4 to 60 words. For each scheme:
+Sentences are those of Python's own reference pages (pydoc_data), of 4 to 60 words. Those for
+`--calibrate` are others than those that are judged. For each scheme:
 
     cosine   of its vectors with float ones: mean and least over 200 sentences
     nearest  share of 500 sentences whose nearest other one is the same as with float vectors
@@ -48,8 +50,11 @@ SCHEMES = ("int8", "mxfp4", "nvfp4")
 Vectors = npt.NDArray[np.float32]
 
 
-def sentences(count: int) -> list[str]:
-    """Different sentences of Python's reference pages, of all lengths that a model takes."""
+def sentences(count: int, calibration: int = 0) -> list[str]:
+    """Different sentences of Python's reference pages, of all lengths that a model takes.
+
+    calibration : give so many others instead, which are not among the first `count`.
+    """
     from pydoc_data import topics
 
     found: dict[str, None] = {}
@@ -58,7 +63,8 @@ def sentences(count: int) -> list[str]:
             text = " ".join(part.split())
             if 4 <= len(text.split()) <= 60 and re.match(r"[A-Z].*[a-z]{3}", text):
                 found.setdefault(text)
-    spread = np.random.default_rng(0).permutation(len(found))[:count]
+    spread = np.random.default_rng(0).permutation(len(found))
+    spread = spread[count : count + calibration] if calibration else spread[:count]
     listed = list(found)
     return [listed[i] for i in sorted(spread)]
 
@@ -146,10 +152,13 @@ def main() -> int:
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER")
     parser.add_argument("--weights", nargs="+", choices=SCHEMES, default=list(SCHEMES))
+    parser.add_argument(
+        "--calibrate", type=int, default=0, metavar="N", help="so many other sentences as samples"
+    )
     parser.add_argument("--seconds", type=float, default=30.0, help="of timing; 0: none")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    rows = measure(args.folder, args.weights, args.seconds)
+    rows = measure(args.folder, args.weights, args.seconds, args.calibrate)
     if args.json:
         print_json(rows)
         return 0
@@ -159,7 +168,9 @@ def main() -> int:
     return 0
 
 
-def measure(folder: Path, schemes: Sequence[str], seconds: float) -> list[dict[str, Any]]:
+def measure(
+    folder: Path, schemes: Sequence[str], seconds: float, calibrate: int = 0
+) -> list[dict[str, Any]]:
     """A row for float and each scheme, and for onnxruntime's float and dynamic INT8."""
     source = folder / "model.onnx"
     tokenizer = edgeinfer.text.Tokenizer(folder)
@@ -170,12 +181,13 @@ def measure(folder: Path, schemes: Sequence[str], seconds: float) -> list[dict[s
     runs: list[Callable[[], Any]] = []
     full = {name: np.ones((1, LENGTHS[-1]), np.int64) for name in teacher._names}
     with tempfile.TemporaryDirectory() as scratch:
-        for scheme in (None, *schemes):
-            made: Any = convert(source, sequence_lengths=LENGTHS, weights=scheme)  # type: ignore[arg-type]
+        for scheme, options in _conversions(schemes, calibrate, tokenizer):
+            made: Any = convert(source, sequence_lengths=LENGTHS, weights=scheme, **options)
             path = Path(scratch) / "model.edge"
             made.save(path)
             model = edgeinfer.text.load(edgeinfer.load(made.data), tokenizer)
-            row = {"name": scheme or "float32", **judged(model.embed(texts), real)}
+            name = f"{scheme or 'float32'}{', samples' if options else ''}"
+            row = {"name": name, **judged(model.embed(texts), real)}
             row |= {"file": len(made.data), "session": made.session_bytes}
             rows.append(row | _memory("edgeinfer", path, full))
             runs.append(partial(model.model.run, full))
@@ -189,6 +201,20 @@ def measure(folder: Path, schemes: Sequence[str], seconds: float) -> list[dict[s
     for row, quotient in zip(rows, quotients(runs, seconds), strict=True):
         row["time"] = quotient
     return rows
+
+
+def _conversions(
+    schemes: Sequence[str], calibrate: int, tokenizer: edgeinfer.text.Tokenizer
+) -> list[tuple[Any, dict[str, Any]]]:
+    """Weights and options of what is converted."""
+    made: list[tuple[Any, dict[str, Any]]] = [(None, {})]
+    samples = sentences(NEAREST, calibrate) if calibrate else []
+    with_samples = {"activations": "dynamic", "calibration": samples, "tokenizer": tokenizer}
+    for scheme in schemes:
+        made.append((scheme, {}))
+        if calibrate:
+            made.append((scheme, {**with_samples, "max_samples": calibrate}))
+    return made
 
 
 def _memory(runtime: str, file: Path, feed: dict[str, npt.NDArray[np.int64]]) -> dict[str, float]:
