@@ -131,6 +131,14 @@ _X86 = (
             "vpmaddubsw ymm": (16.0, "one unit of 128 bits: a vpmaddubsw of 256 in 2 cycles"),
             "vpmaddwd ymm": (8.0, "one unit of 128 bits: a vpmaddwd of 256 in 2 cycles"),
         },
+        stand_ins=(
+            StandIn(
+                "vcvtph2ps ymm",
+                r"vcvtph2ps (%xmm)(\d+), (%ymm\d+)$",
+                r"vcvtdq2ps %ymm\2, \3",
+                "one in 2 cycles, measured; the model has microcode",
+            ),
+        ),
     ),
     Core(
         "haswell",

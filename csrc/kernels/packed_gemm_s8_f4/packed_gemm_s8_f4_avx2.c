@@ -7,7 +7,18 @@
 // them.
 #include <immintrin.h>
 
-#define EI_F4_ADD(acc, w, x)    ((acc) = _mm256_add_epi16(acc, _mm256_maddubs_epi16(w, x)))
+#include "kernels/unroll.h"
+
+// One after the other: in the order that compilers prefer, products of a whole block wait for their
+// addition, and registers do not suffice (gcc 12: 8 to 10 % slower).
+EI_ALWAYS_INLINE __m256i add_products(__m256i acc, __m256i w, __m256i x) {
+    acc = _mm256_add_epi16(acc, _mm256_maddubs_epi16(w, x));
+    __asm__("" : "+x"(acc));
+    return acc;
+}
+
+#define EI_F4_ROWS              4
+#define EI_F4_ADD(acc, w, x)    ((acc) = add_products(acc, w, x))
 #define EI_F4_TOTAL(acc)        _mm256_madd_epi16(acc, _mm256_set1_epi16(1))
 #define EI_F4_CORRECTION(pairs) _mm_sub_epi16(_mm_setzero_si128(), pairs)
 #include "kernels/packed_gemm_s8_f4/packed_gemm_s8_f4_ymm.h"

@@ -4,6 +4,7 @@
 
 #include "kernels/dot_avxvnni.h"
 
+#define EI_F4_ROWS              8
 #define EI_F4_ADD(acc, w, x)    ((acc) = ei_dot_avxvnni(acc, w, x))
 #define EI_F4_TOTAL(acc)        (acc)
 #define EI_F4_CORRECTION(pairs) _mm_madd_epi16(pairs, _mm_set1_epi16(-1))
