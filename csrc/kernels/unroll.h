@@ -5,6 +5,9 @@
 
 #define EI_ALWAYS_INLINE static inline __attribute__((always_inline))
 
+// Of register tiles that a function chooses from, so that profiles and tools/kernel_loops.py tell them apart.
+#define EI_NOINLINE static __attribute__((noinline))
+
 #if defined(__clang__)
 #define EI_UNROLL _Pragma("unroll")
 #else
