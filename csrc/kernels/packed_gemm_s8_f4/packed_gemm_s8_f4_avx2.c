@@ -9,11 +9,14 @@
 
 #include "kernels/unroll.h"
 
-// One after the other: in the order that compilers prefer, products of a whole block wait for their
-// addition, and registers do not suffice (gcc 12: 8 to 10 % slower).
+/// acc + the products of four values of K, one after the other: compilers add in an order for which
+/// registers do not suffice, and copy sums from one register to another.
 EI_ALWAYS_INLINE __m256i add_products(__m256i acc, __m256i w, __m256i x) {
-    acc = _mm256_add_epi16(acc, _mm256_maddubs_epi16(w, x));
-    __asm__("" : "+x"(acc));
+    __m256i products;
+    __asm__("vpmaddubsw %[x], %[w], %[products]\n\t"
+            "vpaddw %[products], %[acc], %[acc]"
+            : [acc] "+x"(acc), [products] "=&x"(products)
+            : [w] "x"(w), [x] "x"(x));
     return acc;
 }
 
@@ -62,16 +65,6 @@ static const uint8_t *decode(ei_decoded *to, const uint8_t *w, size_t blocks, ei
     return w;
 }
 
-/// acc + the products of four values of K. Compilers copy sums from one register to another here.
-EI_ALWAYS_INLINE __m256i add_products(__m256i acc, __m256i w, __m256i x) {
-    __m256i products;
-    __asm__("vpmaddubsw %[x], %[w], %[products]\n\t"
-            "vpaddw %[products], %[acc], %[acc]"
-            : [acc] "+x"(acc), [products] "=&x"(products)
-            : [w] "x"(w), [x] "x"(x));
-    return acc;
-}
-
 /// 2 rows x 16 channels, the blocks that are decoded.
 EI_ALWAYS_INLINE void compute_decoded(const ei_packed_gemm_s8_f4_args *args,
                                       const ei_decoded *decoded, const int32_t *corrections,
@@ -93,7 +86,7 @@ EI_ALWAYS_INLINE void compute_decoded(const ei_packed_gemm_s8_f4_args *args,
         for (int m = 0; m < PAIR; m++) {
             EI_UNROLL
             for (int h = 0; h < HALVES; h++) {
-                acc[m][h] = _mm256_set1_epi32(corrections[(size_t)m * args->blocks + block]);
+                acc[m][h] = _mm256_set1_epi32(corrections[block * args->rows + (size_t)m]);
             }
         }
         EI_UNROLL
@@ -141,7 +134,7 @@ EI_ALWAYS_INLINE void multiply_many(const ei_packed_gemm_s8_f4_args *args, size_
             const size_t blocks = left < most ? left : most;
             w = decode(&decoded, w, blocks, scheme);
             for (size_t row = 0; row < rows; row += PAIR) {
-                compute_decoded(args, &decoded, corrections + row * args->blocks + first,
+                compute_decoded(args, &decoded, corrections + first * args->rows + row,
                                 args->x + row * args->x_step + first * ei_f4_block(scheme),
                                 args->sums + row * args->sum_step + t * EI_TILE_CHANNELS, blocks,
                                 2 * (int)ei_f4_block_pieces(scheme));
