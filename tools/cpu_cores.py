@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class StandIn:
-    """For instructions of which LLVM's model does not know what the core was measured to do."""
+    """For instructions of which LLVM's model has the throughput wrong."""
 
     name: str
     pattern: str
@@ -95,13 +95,13 @@ _X86 = (
                 "shifts of zmm",
                 r"vps[lr]l[dw] \$\d+, (%zmm\d+), (%zmm\d+)$",
                 r"vpshufb \1, \1, \2",
-                "1 a cycle, on the pipes of vpshufb; the model has 2",
+                "assumed to have the pipes of vpshufb, 1 a cycle; the model has 2",
             ),
             StandIn(
                 "vpbroadcastd zmm, memory",
                 r"vpbroadcastd (.*\(.*\), %zmm\d+)$",
                 r"vmovups \1",
-                "a load, as to 256 bits; the model adds a shuffle",
+                "assumed to be a load, as to 256 bits; the model adds a shuffle",
             ),
         ),
     ),

@@ -3,9 +3,10 @@
 // that adds, 12 * sum(x), is the same for all channels of a row and a block, and sums begin with its
 // negative.
 //
-// A tile is 8 rows x 32 channels, whose totals stay in the L1 cache: a block takes a multiplication of each
-// of them and as many conversions, beside 8 (MXFP4) or 4 (NVFP4) products. Where that leaves less than 32
-// channels or 8 rows, tiles are smaller; one row takes 32, which memory feeds.
+// With AVX-512 VBMI a tile is 8 rows x 32 channels, whose totals stay in the L1 cache: a block takes a
+// multiplication of each of them and as many conversions, beside 8 (MXFP4) or 4 (NVFP4) products. Where that
+// leaves less than 32 channels or 8 rows, and without VBMI, tiles are smaller; one row takes 32 channels,
+// which memory feeds.
 //
 // Without AVX-512 VBMI a code is cut out of its byte before the shuffle, which looks at four bits and the
 // sign; vpermb looks at six bits, and 64 entries of a table that repeats itself make of two of these no
@@ -150,22 +151,6 @@ EI_ALWAYS_INLINE void compute(const ei_f4_tile *tile, const ei_f4_scheme scheme,
     }
 }
 
-static void mxf4_8x32(const ei_f4_tile *tile) {
-    compute(tile, EI_MXF4, 8, 2, 0);
-}
-
-static void mxf4_1x32(const ei_f4_tile *tile) {
-    compute(tile, EI_MXF4, 1, 2, 0);
-}
-
-static void nvf4_8x32(const ei_f4_tile *tile) {
-    compute(tile, EI_NVF4, 8, 2, 0);
-}
-
-static void nvf4_1x32(const ei_f4_tile *tile) {
-    compute(tile, EI_NVF4, 1, 2, 0);
-}
-
 static void mxf4_8x32_vbmi(const ei_f4_tile *tile) {
     compute(tile, EI_MXF4, 8, 2, 1);
 }
@@ -274,7 +259,8 @@ static void find_corrections(const ei_packed_gemm_s8_f4_args *args, int32_t *cor
     }
 }
 
-/// Products of the tiles of a scheme.
+/// Products of the tiles of a scheme. Those of 32 channels are there with VBMI only: servers without it
+/// are few, and all of this is in every wheel.
 typedef struct ei_f4_tiles {
     ei_f4_multiply by_8x32, by_1x32, by_4x16, by_2x16, by_1x16;
 } ei_f4_tiles;
@@ -296,7 +282,7 @@ static void multiply(const ei_packed_gemm_s8_f4_args *args, const ei_f4_tiles *t
                                .sum_step = args->sum_step,
                                .corrections = corrections + row,
                                .correction_step = args->rows};
-            if (wide == TILES && (left >= ROWS || left == 1)) {
+            if (tiles->by_8x32 != NULL && wide == TILES && (left >= ROWS || left == 1)) {
                 taken = left == 1 ? 1 : ROWS;
                 (left == 1 ? tiles->by_1x32 : tiles->by_8x32)(&tile);
                 continue;
@@ -312,8 +298,8 @@ static void multiply(const ei_packed_gemm_s8_f4_args *args, const ei_f4_tiles *t
 }
 
 void ei_packed_gemm_s8_f4_avx512vnni(const ei_packed_gemm_s8_f4_args *args) {
-    static const ei_f4_tiles mxf4 = {mxf4_8x32, mxf4_1x32, mxf4_4x16, mxf4_2x16, mxf4_1x16};
-    static const ei_f4_tiles nvf4 = {nvf4_8x32, nvf4_1x32, nvf4_4x16, nvf4_2x16, nvf4_1x16};
+    static const ei_f4_tiles mxf4 = {NULL, NULL, mxf4_4x16, mxf4_2x16, mxf4_1x16};
+    static const ei_f4_tiles nvf4 = {NULL, NULL, nvf4_4x16, nvf4_2x16, nvf4_1x16};
     multiply(args, args->scheme == EI_MXF4 ? &mxf4 : &nvf4);
 }
 

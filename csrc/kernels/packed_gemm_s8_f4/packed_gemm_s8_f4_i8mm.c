@@ -6,7 +6,8 @@
 
 #include "kernels/unroll.h"
 
-enum { EI_F4_ROWS = 4, QUADS = 4, PAIRS = 8 };
+#define EI_F4_ROWS 8
+enum { QUADS = 4, PAIRS = 8 };
 
 typedef struct ei_f4_sums {
     int32x4_t of[EI_F4_ROWS / 2][PAIRS]; // row 0 channels 0 and 1, row 1 the same
@@ -15,18 +16,18 @@ typedef struct ei_f4_sums {
 /// Pairs of rows; one row is paired with itself.
 #define ROW_PAIRS(MR) (((MR) + 1) / 2)
 
-EI_ALWAYS_INLINE void start(ei_f4_sums *sums, const int MR) {
+EI_ALWAYS_INLINE void start(ei_f4_sums *sums, const int MR, const int NQ) {
     EI_UNROLL
-    for (int i = 0; i < ROW_PAIRS(MR) * PAIRS; i++) {
-        sums->of[i / PAIRS][i % PAIRS] = vdupq_n_s32(0);
+    for (int i = 0; i < ROW_PAIRS(MR) * 2 * NQ; i++) {
+        sums->of[i / (2 * NQ)][i % (2 * NQ)] = vdupq_n_s32(0);
     }
 }
 
 EI_ALWAYS_INLINE void add_piece(ei_f4_sums *sums, int8x16_t w[2][QUADS], const int8_t *x,
-                                size_t step, const int MR) {
+                                size_t step, const int MR, const int NQ) {
     int8x16_t pairs[PAIRS];
     EI_UNROLL
-    for (int c = 0; c < QUADS; c++) {
+    for (int c = 0; c < NQ; c++) {
         const int32x4_t first = vreinterpretq_s32_s8(w[0][c]);
         const int32x4_t second = vreinterpretq_s32_s8(w[1][c]);
         pairs[2 * c] = vreinterpretq_s8_s32(vzip1q_s32(first, second));
@@ -37,16 +38,17 @@ EI_ALWAYS_INLINE void add_piece(ei_f4_sums *sums, int8x16_t w[2][QUADS], const i
         const int8_t *row = x + 2 * (size_t)p * step;
         const int8x16_t rows = vcombine_s8(vld1_s8(row), vld1_s8(MR > 1 ? row + step : row));
         EI_UNROLL
-        for (int c = 0; c < PAIRS; c++) {
+        for (int c = 0; c < 2 * NQ; c++) {
             sums->of[p][c] = vmmlaq_s32(sums->of[p][c], rows, pairs[c]);
         }
     }
 }
 
-EI_ALWAYS_INLINE void total(const ei_f4_sums *sums, int m, int32x4_t out[QUADS], const int MR) {
+EI_ALWAYS_INLINE void total(const ei_f4_sums *sums, int m, int32x4_t out[QUADS], const int MR,
+                            const int NQ) {
     (void)MR;
     EI_UNROLL
-    for (int c = 0; c < QUADS; c++) {
+    for (int c = 0; c < NQ; c++) {
         const int64x2_t a = vreinterpretq_s64_s32(sums->of[m / 2][2 * c]);
         const int64x2_t b = vreinterpretq_s64_s32(sums->of[m / 2][2 * c + 1]);
         out[c] = vreinterpretq_s32_s64(m % 2 == 0 ? vzip1q_s64(a, b) : vzip2q_s64(a, b));

@@ -8,16 +8,17 @@
 
 #include "kernels/unroll.h"
 
-enum { EI_F4_ROWS = 2, QUADS = 4 };
+#define EI_F4_ROWS 2
+enum { QUADS = 4 };
 
 typedef struct ei_f4_sums {
     int16x8_t of[EI_F4_ROWS][2 * QUADS]; // 2 channels x 4 values each
 } ei_f4_sums;
 
-EI_ALWAYS_INLINE void start(ei_f4_sums *sums, const int MR) {
+EI_ALWAYS_INLINE void start(ei_f4_sums *sums, const int MR, const int NQ) {
     EI_UNROLL
-    for (int i = 0; i < MR * 2 * QUADS; i++) {
-        sums->of[i / (2 * QUADS)][i % (2 * QUADS)] = vdupq_n_s16(0);
+    for (int i = 0; i < MR * 2 * NQ; i++) {
+        sums->of[i / (2 * NQ)][i % (2 * NQ)] = vdupq_n_s16(0);
     }
 }
 
@@ -28,24 +29,25 @@ EI_ALWAYS_INLINE int8x16_t four_times(const int8_t *x) {
 }
 
 EI_ALWAYS_INLINE void add_piece(ei_f4_sums *sums, int8x16_t w[2][QUADS], const int8_t *x,
-                                size_t step, const int MR) {
+                                size_t step, const int MR, const int NQ) {
     EI_UNROLL
     for (int i = 0; i < 2 * MR; i++) {
         const int m = i / 2, half = i % 2;
         const int8x16_t values = four_times(x + (size_t)m * step + 4 * half);
         int16x8_t *acc = sums->of[m];
         EI_UNROLL
-        for (int c = 0; c < QUADS; c++) {
+        for (int c = 0; c < NQ; c++) {
             acc[2 * c] = vmlal_s8(acc[2 * c], vget_low_s8(w[half][c]), vget_low_s8(values));
             acc[2 * c + 1] = vmlal_high_s8(acc[2 * c + 1], w[half][c], values);
         }
     }
 }
 
-EI_ALWAYS_INLINE void total(const ei_f4_sums *sums, int m, int32x4_t out[QUADS], const int MR) {
+EI_ALWAYS_INLINE void total(const ei_f4_sums *sums, int m, int32x4_t out[QUADS], const int MR,
+                            const int NQ) {
     (void)MR;
     EI_UNROLL
-    for (int c = 0; c < QUADS; c++) {
+    for (int c = 0; c < NQ; c++) {
         out[c] = vpaddq_s32(vpaddlq_s16(sums->of[m][2 * c]), vpaddlq_s16(sums->of[m][2 * c + 1]));
     }
 }
