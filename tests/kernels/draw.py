@@ -63,6 +63,14 @@ class Draw:
         """Rows that are computed at a time."""
         return self.integer(1, 4)
 
+    def in_bands(self) -> bool:
+        """Whether one of many functions that share an operator is run in bands as well.
+
+        Their code is given addresses and a count, in bands as in the parts of a whole tensor that
+        threads share. What bands depend on is the operator's, and the same for all functions.
+        """
+        return self.flag(0.25)
+
     def zero_point(self, dtype: str) -> int:
         """The ends of the range and zero as often as others."""
         low, high = LIMITS[dtype]

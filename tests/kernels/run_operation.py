@@ -50,18 +50,26 @@ def check_bits(
     reads: list[RowRange],
     band: int,
     in_place: tuple[int, ...] = (),
+    *,
+    in_bands: bool = True,
 ) -> None:
     """Hold the result of every way to run against `expected`; in place over these activations.
 
     Plans that lack a row are refused: the device knows what a band reads as exactly as `reads`.
+    Without `in_bands` it is run whole and in place only, shared by threads as ever.
     """
-    reads = [functools.cache(read) for read in reads]
     ways: dict[str, np.ndarray | None] = {
         "whole": run_whole(operation, inputs),
+        **{f"in place {over}": run_in_place(operation, inputs, over) for over in in_place},
+    }
+    if not in_bands:
+        _check_ways(ways, expected)
+        return
+    reads = [functools.cache(read) for read in reads]
+    ways |= {
         "streamed": run_streamed(operation, inputs, reads, band),
         # Bands begin in the middle of a ring and go on at its start.
         "streamed, a row to spare": run_streamed(operation, inputs, reads, band, spare=1),
-        **{f"in place {over}": run_in_place(operation, inputs, over) for over in in_place},
         "over dead rows": run_over_dead_rows(operation, inputs, reads, band),
     }
     _check_ways(ways, expected)

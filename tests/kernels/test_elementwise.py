@@ -46,10 +46,19 @@ class Operands:
             return same_rows
         return all_rows(shape)
 
-    def check(self, operation: Operation, a: np.ndarray, b: np.ndarray, y: np.ndarray, band: int):
+    def check(
+        self,
+        operation: Operation,
+        a: np.ndarray,
+        b: np.ndarray,
+        y: np.ndarray,
+        band: int,
+        *,
+        in_bands: bool = True,
+    ) -> None:
         in_place = tuple(i for i, shape in enumerate((self.a, self.b)) if shape == self.y)
         reads = [self.reads(self.a), self.reads(self.b)]
-        check_bits(operation, [a, b], y, reads, band, in_place)
+        check_bits(operation, [a, b], y, reads, band, in_place, in_bands=in_bands)
 
 
 def draw_operands(draw: Draw) -> Operands:

@@ -57,7 +57,8 @@ def test_unary(kind: str, seed: int) -> None:
     note(f"{x.shape} {constants} {bounds}")
     y = float32.unary(kind, x, *constants)
     operation = unary(kind, x.shape, constants, bounds)
-    check_bits(operation, [x], float32.clamped(y, *bounds), [same_rows], draw.band(), (0,))
+    expected, band = float32.clamped(y, *bounds), draw.band()
+    check_bits(operation, [x], expected, [same_rows], band, (0,), in_bands=draw.in_bands())
 
 
 @pytest.mark.parametrize("kind", BY_FLOAT64)
@@ -68,7 +69,8 @@ def test_unary_by_float64(kind: str, seed: int) -> None:
     x = draw.floats(draw.shape(0, 6), draw.choice([0.5, 3.0, 30.0]))
     operation = unary(kind, x.shape, bounds=draw.bounds())
     expected = run_whole(operation, [x])
-    check_bits(operation, [x], expected, [same_rows], draw.band(), (0,))
+    band = draw.band()
+    check_bits(operation, [x], expected, [same_rows], band, (0,), in_bands=draw.in_bands())
 
 
 def dense(rng: np.random.Generator) -> np.ndarray:
@@ -134,7 +136,8 @@ def test_binary(kind: str, seed: int) -> None:
     shapes, bounds = draw_operands(draw), draw.bounds()
     a, b = draw.floats(shapes.a), draw.floats(shapes.b)
     expected = float32.clamped(float32.binary(kind, a, b), *bounds)
-    shapes.check(binary(kind, shapes, bounds), a, b, expected, draw.band())
+    operation, band = binary(kind, shapes, bounds), draw.band()
+    shapes.check(operation, a, b, expected, band, in_bands=draw.in_bands())
 
 
 def binary(kind: str, shapes: Operands, bounds=(-np.inf, np.inf)) -> Operation:
@@ -156,5 +159,5 @@ def test_binary_by_float64(kind: str, seed: int) -> None:
         b = np.rint(b)
     operation = binary(kind, shapes)
     y = run_whole(operation, [a, b])
-    shapes.check(operation, a, b, y, draw.band())
+    shapes.check(operation, a, b, y, draw.band(), in_bands=draw.in_bands())
     assert np.all(ulps_of(y, real_binary(kind, a, b)) <= 0.51)

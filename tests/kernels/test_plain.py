@@ -131,7 +131,8 @@ def test_binary(kind: str, seed: int) -> None:
     pairs = zip(*(np.broadcast_to(v, shapes.y).reshape(-1).tolist() for v in (a, b)), strict=True)
     expected = wrapped([integer_binary(kind, int(p), int(q)) for p, q in pairs], shapes.y, dtype)
     node = operation("binary_int", {"a": a, "b": b}, expected, kind=BINARY[kind])
-    check_bits(node, [a, b], expected, [shapes.reads(s) for s in (shapes.a, shapes.b)], 2)
+    reads = [shapes.reads(s) for s in (shapes.a, shapes.b)]
+    check_bits(node, [a, b], expected, reads, 2, in_bands=draw.in_bands())
 
 
 @pytest.mark.parametrize("kind", UNARY)
