@@ -65,6 +65,8 @@ def child_environment(**extra: str) -> dict[str, str]:
     # What is tested is this tree's library, unless a step says otherwise.
     for name in ("EDGEINFER_LIBRARY", "PYTHONHOME", "PYTHONPATH"):
         variables.pop(name, None)
+    # Without the bytecode of what ran before, each process compiles all sources that it imports.
+    variables.pop("PYTHONDONTWRITEBYTECODE", None)
     variables.update(extra)
     return variables
 
