@@ -64,7 +64,14 @@ EI_ALWAYS_INLINE ei_mask ei_is_nan(ei_f32v a) {
 EI_ALWAYS_INLINE ei_f32v ei_select(ei_mask mask, ei_f32v a, ei_f32v b) {
     return (ei_f32v)_mm512_mask_blend_ps(mask, (__m512)b, (__m512)a);
 }
+/// +0 in those lanes.
+EI_ALWAYS_INLINE ei_f32v ei_zero_where(ei_mask mask, ei_f32v v) {
+    return (ei_f32v)_mm512_maskz_mov_ps((__mmask16)~mask, (__m512)v);
+}
 #else
+EI_ALWAYS_INLINE ei_f32v ei_zero_where(ei_mask mask, ei_f32v v) {
+    return (ei_f32v)((ei_s32v)v & ~mask);
+}
 EI_ALWAYS_INLINE ei_mask ei_less(ei_f32v a, ei_f32v b) {
     return a < b;
 }
@@ -79,6 +86,19 @@ EI_ALWAYS_INLINE ei_f32v ei_select(ei_mask mask, ei_f32v a, ei_f32v b) {
 #endif
 }
 #endif
+
+/// Whether all lanes are.
+EI_ALWAYS_INLINE int ei_all(ei_mask mask) {
+#if defined(__AVX512F__)
+    return mask == 0xffff;
+#elif defined(__AVX2__)
+    return _mm256_movemask_ps((__m256)mask) == 0xff;
+#elif defined(__aarch64__)
+    return vminvq_u32((uint32x4_t)mask) != 0;
+#else
+    return (mask[0] & mask[1] & mask[2] & mask[3]) != 0;
+#endif
+}
 
 /// a > b ? a : b, so b where one is a NaN and where both are zero.
 EI_ALWAYS_INLINE ei_f32v ei_larger(ei_f32v a, ei_f32v b) {

@@ -44,20 +44,29 @@ EI_ALWAYS_INLINE float ei_exponentials(const float *x, float *y, size_t size, fl
     for (int p = 0; p < EI_PARTS; p++) {
         parts[p] = ei_splat(0.0f);
     }
-    for (size_t at = 0; at < size; at += 16) {
+    size_t at = 0;
+    for (; at + 16 <= size; at += 16) {
+        ei_f32v e[EI_PARTS];
         EI_UNROLL
         for (int p = 0; p < EI_PARTS; p++) {
-            const size_t first = at + (size_t)p * EI_LANES;
-            if (EI_PARTS > 1 && first >= size) {
-                break;
-            }
-            const ei_f32v v = ei_load_or(x + first, size - first, -__builtin_inff());
-            const ei_f32v e = ei_exp((v - largest) * beta);
-            if (y != NULL) {
-                ei_store_part(y + first, size - first, e);
-            }
-            parts[p] += e;
+            e[p] = (ei_load(x + at + p * EI_LANES) - largest) * beta;
         }
+        ei_exp_each(e, EI_PARTS);
+        EI_UNROLL
+        for (int p = 0; p < EI_PARTS; p++) {
+            if (y != NULL) {
+                ei_store(y + at + p * EI_LANES, e[p]);
+            }
+            parts[p] += e[p];
+        }
+    }
+    for (int p = 0; at < size; at += EI_LANES, p++) {
+        const ei_f32v v = ei_load_or(x + at, size - at, -__builtin_inff());
+        const ei_f32v e = ei_exp((v - largest) * beta);
+        if (y != NULL) {
+            ei_store_part(y + at, size - at, e);
+        }
+        parts[p] += e;
     }
     return ei_sum_parts(parts);
 }

@@ -15,6 +15,24 @@
         }                                                                                          \
     }
 
+/// The same of a function that takes vectors side by side (kernels/math_f32.h), two of them.
+#define EI_UNARY_EACH(name, function)                                                              \
+    static void name(const float *from, float *to, size_t count, const ei_unary_f32_args *args) {  \
+        const float low = args->clamp_min, high = args->clamp_max;                                 \
+        size_t at = 0;                                                                             \
+        for (; EI_HAS_FMA && at + 2 * EI_LANES <= count; at += 2 * EI_LANES) {                     \
+            ei_f32v x[2] = {ei_load(from + at), ei_load(from + at + EI_LANES)};                    \
+            function(x, 2);                                                                        \
+            ei_store(to + at, ei_clamped(x[0], low, high));                                        \
+            ei_store(to + at + EI_LANES, ei_clamped(x[1], low, high));                             \
+        }                                                                                          \
+        for (; at < count; at += EI_LANES) {                                                       \
+            ei_f32v x = ei_load_or(from + at, count - at, 0.0f);                                   \
+            function(&x, 1);                                                                       \
+            ei_store_part(to + at, count - at, ei_clamped(x, low, high));                          \
+        }                                                                                          \
+    }
+
 EI_ALWAYS_INLINE ei_f32v ei_hard_sigmoid(ei_f32v x, const ei_unary_f32_args *args) {
     x = ei_fma(ei_splat(args->alpha), x, ei_splat(args->beta));
     return ei_smaller(ei_splat(1.0f), ei_larger(ei_splat(0.0f), x));
@@ -36,11 +54,11 @@ EI_ALWAYS_INLINE ei_f32v ei_shrink(ei_f32v x, const ei_unary_f32_args *args) {
 }
 
 EI_UNARY(clip, x)
-EI_UNARY(exponential, ei_exp(x))
+EI_UNARY_EACH(exponential, ei_exp_each)
 EI_UNARY(sigmoid, ei_sigmoid(x))
 EI_UNARY(hyperbolic_tangent, ei_tanh(x))
 EI_UNARY(silu, ei_silu(x))
-EI_UNARY(gelu, ei_gelu(x))
+EI_UNARY_EACH(gelu, ei_gelu_each)
 EI_UNARY(gelu_tanh, ei_gelu_tanh(x))
 EI_UNARY(error_function, ei_erf(x))
 EI_UNARY(hard_sigmoid, ei_hard_sigmoid(x, args))
