@@ -407,9 +407,28 @@ class Governor:
         for margin_share in _PROMISED_MARGINS:
             allowed = self.bucket.allowed_at_most(margin_share)
             found = forecast.earliest(now, seconds, joules, allowed)
-            if found is not None and found + durations.longest <= (ticket.deadline or 0):
+            if found is None or found + durations.longest > (ticket.deadline or 0):
+                continue
+            # To wait for more margin must not make those late that were promised after it.
+            if found <= now or self._leaves_others_in_time(now, ticket, found):
                 break
         return now + self.budget.window / 50 if found is None else found
+
+    def _leaves_others_in_time(self, now: float, first: Ticket, start: float) -> bool:
+        """Whether promised runs can follow `first`, which starts then, without any margin."""
+        account = self.account
+        allowed = self.bucket.allowed_at_most(0.0)
+        forecast = Forecast(account.timeline, now)
+        for ticket in self._promised:
+            assert ticket.way is not None
+            durations, joules = account.durations[ticket.way], account.joules(ticket.way)
+            begin: float | None = start
+            if ticket is not first:
+                begin = forecast.earliest(forecast.end, durations.mean, joules, allowed)
+            if begin is None or begin + durations.longest > (ticket.deadline or math.inf):
+                return False
+            forecast.add_run(begin, durations.longest, joules)
+        return True
 
     def _may_go_first(self, now: float) -> bool:
         """Whether a run of higher priority without a deadline may precede the promised ones."""

@@ -133,6 +133,24 @@ def test_no_promise_is_broken_when_all_joules_are_promised() -> None:
     assert worst_window(done, 5.0) <= 3.0 * (1 + 1e-6)
 
 
+@pytest.mark.parametrize("grown", [0.6, 0.8, 1.0, 1.4, 2.0])
+def test_promises_are_kept_when_the_margin_grows_after_they_were_made(
+    grown: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = governor(3.0)
+    # As when a step is noticed in what the meter shows: much is uncertain all at once.
+    monkeypatch.setattr(
+        made.account, "margin", lambda now, spendable: 0.05 if now < 20.01 else grown
+    )
+    busy: list[tuple[float, float | None]] = [(1 + 0.125 * i, None) for i in range(152)]
+    # More than one is promised, so the first cannot wait until its own deadline is near.
+    done = Clocked(made).until(40.0, [*busy, *((20.0, 0.2 + 0.25 * n) for n in (3, 3, 3, 4))])
+    promised = [t for t in done if t.deadline is not None]
+    assert len(promised) >= 2
+    assert [t.number for t in promised if (t.ended or 0) > (t.deadline or 0) + 1e-9] == []
+    assert worst_window(done, 5.0) <= 3.0 * (1 + 1e-6)
+
+
 def test_a_queue_gets_large_runs_as_far_as_joules_go_and_small_ones_else() -> None:
     made = governor(3.0, variants=(1.0, 0.05))
     arrivals: list[tuple[float, float | None]] = [(1 + i / 8, None) for i in range(8 * 30)]
