@@ -23,6 +23,7 @@ _SHARED_KERNELS = {
     "concat": ("copy2d",),
     "copy": (),
     "custom": (),
+    "embedding": (),
     "gather": (),
     "pad": ("copy2d", "fill"),
     "requantize": ("dequantize_{x}", "quantize_{y}"),
@@ -112,7 +113,7 @@ def _cost(node: FileNode, step: FileStep, tiers: dict[str, str]) -> StepCost:
     part = (step.row_end - step.row_begin) / y.rows
     moved = sum(t.nbytes for t in _activations(node)) * part
     constants = sum(t.data.nbytes for t in node.inputs if t is not None and t.data is not None)
-    if node.operator == "gather":
+    if node.operator in ("embedding", "gather"):
         constants = min(constants, round(y.nbytes * part))
     return StepCost(
         node.name,

@@ -1,25 +1,8 @@
-#include <inttypes.h>
-
 #include "kernels/move/run.h"
-#include "ops/check.h"
+#include "ops/row_index.h"
 #include "ops/row_runs.h"
 
 enum { X, INDICES };
-
-/// Reads once: in memory that a caller may write to at any time, what was checked must be what is
-/// used.
-static int64_t read_index(const void *indices, uint32_t dtype, size_t i) {
-    if (dtype == EI_INT32) {
-        return ((const volatile int32_t *)indices)[i];
-    }
-    return ((const volatile int64_t *)indices)[i];
-}
-
-static ei_status fail_index(ei_status status, size_t i, int64_t index, int64_t size) {
-    return ei_fail(status,
-                   "indices: entry %zu is %" PRId64 ", must be from %" PRId64 " to %" PRId64, i,
-                   index, -size, size - 1);
-}
 
 static ei_status check(const ei_node *node) {
     const ei_gather_params *p = node->params;
@@ -41,18 +24,7 @@ static ei_status check(const ei_node *node) {
     }
     EI_TRY(ei_check_whole(x, "x"));
     EI_TRY(ei_check_whole(indices, "indices"));
-    if (!ei_tensor_is_constant(indices)) {
-        return EI_OK; // run() checks each as it uses it
-    }
-    const int64_t size = x->dims[axis];
-    const void *values = ei_node_constant(node, indices);
-    for (uint32_t i = 0; i < ei_tensor_elements(indices); i++) {
-        const int64_t index = read_index(values, indices->dtype, i);
-        if (index < -size || index >= size) {
-            return fail_index(EI_ERROR_OPERATOR, i, index, size);
-        }
-    }
-    return EI_OK;
+    return ei_check_indices(node, indices, x->dims[axis]);
 }
 
 static ei_status run(const ei_bound_node *node, const ei_run_context *context, uint32_t begin,
@@ -77,9 +49,9 @@ static ei_status run(const ei_bound_node *node, const ei_run_context *context, u
         size_t entry = first / piece % count;
         size_t skip = first % piece; // a row may begin within a piece
         for (size_t at = first; at < last;) {
-            int64_t index = read_index(indices->base, indices->tensor->dtype, entry);
+            int64_t index = ei_read_index(indices->base, indices->tensor->dtype, entry);
             if (index < -size || index >= size) {
-                return fail_index(EI_ERROR_DATA, entry, index, size);
+                return ei_fail_index(EI_ERROR_DATA, entry, index, size);
             }
             index = index < 0 ? index + size : index;
             const size_t left = last - at;

@@ -1,7 +1,6 @@
-#include <inttypes.h>
 #include <string.h>
 
-#include "ops/check.h"
+#include "ops/row_index.h"
 #include "ops/row_runs.h"
 
 enum { X, INDICES };
@@ -23,14 +22,6 @@ static ei_status check(const ei_node *node) {
     return ei_check_int(p->reserved, "reserved", 0, 0);
 }
 
-/// Reads once: in memory that a caller may write to at any time, what was checked must be what is used.
-static int64_t read_index(const void *indices, uint32_t dtype, size_t i) {
-    if (dtype == EI_INT32) {
-        return ((const volatile int32_t *)indices)[i];
-    }
-    return ((const volatile int64_t *)indices)[i];
-}
-
 static ei_status run(const ei_bound_node *node, const ei_run_context *context, uint32_t begin,
                      uint32_t end) {
     (void)context;
@@ -45,7 +36,7 @@ static ei_status run(const ei_bound_node *node, const ei_run_context *context, u
     for (uint32_t r = begin; r < end; r++) {
         uint8_t *to = ei_row(&y, r);
         for (size_t i = 0; i < y.row_bytes / bytes; i++, to += bytes) {
-            int64_t index = read_index(ei_row(&indices, r), index_tensor->dtype, i);
+            int64_t index = ei_read_index(ei_row(&indices, r), index_tensor->dtype, i);
             if (index < -size || index >= size) {
                 return ei_fail(EI_ERROR_DATA,
                                "indices: row %" PRIu32 " has %" PRId64 ", must be from %" PRId64

@@ -114,8 +114,8 @@ ei_status ei_check_packed_f32(const ei_node *node, const ei_packed_shape *shape,
     return ei_check_constant_elements(weights, "weights", weights->dtype, (uint64_t)(channels * k));
 }
 
-static ei_status check_scales(const uint8_t *weights, int64_t tiles, size_t blocks,
-                              ei_f4_scheme scheme) {
+static ei_status check_scales(const uint8_t *weights, const char *what, int64_t tiles,
+                              size_t blocks, ei_f4_scheme scheme) {
     const uint8_t least_bad = scheme == EI_MXF4 ? 0xff : 0x7f; // NaN; of E4M3 negative ones too
     const size_t block_bytes = ei_f4_block_pieces(scheme) * EI_F4_PIECE_BYTES;
     for (int64_t tile = 0; tile < tiles; tile++) {
@@ -123,10 +123,10 @@ static ei_status check_scales(const uint8_t *weights, int64_t tiles, size_t bloc
             for (size_t i = 0; i < EI_F4_SCALES_BYTES; i++) {
                 if (weights[i] >= least_bad) {
                     return ei_fail(EI_ERROR_OPERATOR,
-                                   "weights: scale %zu of block %zu of tile %" PRId64
+                                   "%s: scale %zu of block %zu of tile %" PRId64
                                    " is 0x%02x, must be below 0x%02x",
-                                   i % TILE_CHANNELS, block + i / TILE_CHANNELS, tile, weights[i],
-                                   least_bad);
+                                   what, i % TILE_CHANNELS, block + i / TILE_CHANNELS, tile,
+                                   weights[i], least_bad);
                 }
             }
             const size_t left = blocks - block;
@@ -136,27 +136,36 @@ static ei_status check_scales(const uint8_t *weights, int64_t tiles, size_t bloc
     return EI_OK;
 }
 
-ei_status ei_check_packed_f4(const ei_node *node, const ei_packed_shape *shape) {
-    const ei_tensor_record *weights = ei_node_input(node, 1);
-    const ei_tensor_record *bias = ei_node_input(node, 2);
-    const ei_tensor_record *multiplier = ei_node_input(node, 3);
+ei_status ei_check_packed_f4_values(const ei_node *node, const ei_tensor_record *weights,
+                                    const char *what, const ei_tensor_record *multiplier,
+                                    const ei_packed_shape *shape) {
     const int64_t tiles = shape->groups * divide_up(shape->channels, TILE_CHANNELS);
-    EI_TRY(ei_check_constant_elements(bias, "bias", EI_FLOAT32, (uint64_t)tiles * TILE_CHANNELS));
     EI_TRY(ei_check_constant_elements(multiplier, "multiplier", EI_FLOAT32,
                                       (uint64_t)tiles * TILE_CHANNELS));
     if (shape->length > EI_MAX_TENSOR_BYTES) {
-        return ei_fail(EI_ERROR_OPERATOR,
-                       "weights: %" PRId64 " per output channel, must be at most %d", shape->length,
-                       EI_MAX_TENSOR_BYTES);
+        return ei_fail(EI_ERROR_OPERATOR, "%s: %" PRId64 " per output channel, must be at most %d",
+                       what, shape->length, EI_MAX_TENSOR_BYTES);
     }
+    EI_TRY(ei_check_dtype(weights, what, EI_DTYPE_BIT(EI_UINT8)));
     const ei_f4_scheme scheme = ei_weights_scheme(weights);
+    if (scheme == EI_S8C) {
+        return ei_fail(EI_ERROR_OPERATOR, "%s: are not of four bits in blocks", what);
+    }
     const size_t blocks = (size_t)divide_up(shape->length, (int64_t)ei_f4_block(scheme));
-    // At most 2^25 tiles, since the bias has values for all of them.
-    EI_TRY(ei_check_constant_elements(weights, "weights", EI_UINT8,
+    // At most 2^25 tiles, since the multiplier has values for all of them.
+    EI_TRY(ei_check_constant_elements(weights, what, EI_UINT8,
                                       (uint64_t)tiles * ei_f4_bytes(blocks, scheme)));
-    EI_TRY(check_scales(ei_node_constant(node, weights), tiles, blocks, scheme));
+    EI_TRY(check_scales(ei_node_constant(node, weights), what, tiles, blocks, scheme));
     return ei_check_finite_array(ei_node_constant(node, multiplier), (size_t)tiles * TILE_CHANNELS,
                                  "multiplier");
+}
+
+ei_status ei_check_packed_f4(const ei_node *node, const ei_packed_shape *shape) {
+    const int64_t tiles = shape->groups * divide_up(shape->channels, TILE_CHANNELS);
+    EI_TRY(ei_check_constant_elements(ei_node_input(node, 2), "bias", EI_FLOAT32,
+                                      (uint64_t)tiles * TILE_CHANNELS));
+    return ei_check_packed_f4_values(node, ei_node_input(node, 1), "weights",
+                                     ei_node_input(node, 3), shape);
 }
 
 ei_status ei_check_packed_s8c_f32(const ei_node *node, const ei_packed_shape *shape) {

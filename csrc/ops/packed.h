@@ -34,6 +34,11 @@ static inline ei_f4_scheme ei_weights_scheme(const ei_tensor_record *weights) {
 /// finite. Channels and values that do not exist may have any code.
 ei_status ei_check_packed_f4(const ei_node *node, const ei_packed_shape *shape);
 
+/// The same of weights and multiplier alone, wherever they are among the operands; `what` messages call the weights.
+ei_status ei_check_packed_f4_values(const ei_node *node, const ei_tensor_record *weights,
+                                    const char *what, const ei_tensor_record *multiplier,
+                                    const ei_packed_shape *shape);
+
 /// Weights int8 of one segment, bias and multiplier float32.
 ei_status ei_check_packed_s8c_f32(const ei_node *node, const ei_packed_shape *shape);
 

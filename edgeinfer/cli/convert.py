@@ -107,6 +107,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "embedding tables in int8 (default: int8 with static activations, else as in the model)",
     )
     parser.add_argument(
+        "--int8",
+        action="append",
+        default=[],
+        metavar="TENSOR",
+        help="let the layer that makes this tensor have int8 weights beside weights of four bits; "
+        "may be given again",
+    )
+    parser.add_argument(
+        "--four-bit-tables",
+        action="store_true",
+        help="with --weights mxfp4 or nvfp4 and without static activations: store large embedding "
+        "tables so too, and not in int8",
+    )
+    parser.add_argument(
+        "--weights-budget",
+        type=byte_count,
+        metavar="BYTES",
+        help="the most that the file's constants may take, e.g. 4MiB: layers that lose most by "
+        "four bits get int8 weights as far as there is room (--weights: nvfp4 unless given)",
+    )
+    parser.add_argument(
         "--strict",
         action="store_true",
         help="refuse a model in which anything computes in float32, with the reason for each node",
@@ -134,6 +155,9 @@ def run(args: argparse.Namespace) -> int:
             input_layout=chosen_input_layout(args.input_layout),
             float_weights=args.float_weights,
             weights=args.weights,
+            int8=args.int8,
+            weights_budget=args.weights_budget,
+            four_bit_tables=args.four_bit_tables,
             optimize=args.optimize,
             feed_inputs=args.feed_inputs,
             device_profile=args.device_profile,
@@ -181,6 +205,8 @@ def run(args: argparse.Namespace) -> int:
     print(f"  session  {format_bytes(plan.session_bytes)}: all the RAM that a session takes")
     print(f"  weights  {format_bytes(plan.weights_bytes)}: read in place from the file")
     print(f"  peak     {plan.peak_step}")
+    for layer, why in conversion.metadata.get("weights", {}).get("int8", {}).items():
+        print(f"  int8     {layer}: {why}")
     if falls_back:
         print(
             f"  float32  {falls_back} of {len(conversion.metadata['nodes'])} operations, though "

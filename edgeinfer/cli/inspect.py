@@ -57,6 +57,7 @@ def _program_data(program: FileProgram) -> dict[str, Any]:
         "inputs": [_tensor_data(t) for t in program.inputs],
         "outputs": [_tensor_data(t) for t in program.outputs],
         **{f"{size}_bytes": getattr(program, f"{size}_bytes") for size in sizes},
+        "weights_by_type": program.weights_by_type,
         "peak_step": program.peak_step,
         "steps": [
             {
@@ -96,11 +97,17 @@ def _print_model(path: str, model: ModelFile, params: bool) -> None:
             for tensor in tensors:
                 print(f"  {kind:<7} {tensor.name!r} {_describe(tensor)}{_held(tensor)}")
         print(f"  session {format_bytes(program.session_bytes)}")
-        print(f"  weights {format_bytes(program.weights_bytes)}\n")
+        print(f"  weights {format_bytes(program.weights_bytes)}: {_kinds_of_weights(program)}\n")
         _print_steps(program, params)
     print()
     rows = [(section.name, section.offset, section.bytes) for section in model.sections]
     print(format_table(("section", "offset", "bytes"), rows))
+
+
+def _kinds_of_weights(program: FileProgram) -> str:
+    """Bytes of constants by how they are stored, most first."""
+    kinds = sorted(program.weights_by_type.items(), key=lambda item: -item[1])
+    return ", ".join(f"{kind} {size:,}" for kind, size in kinds) or "none"
 
 
 def _held(tensor: FileTensor) -> str:

@@ -7,13 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from edgeinfer.cli.accuracy import share
-from edgeinfer.cli.arguments import (
-    UsageError,
-    byte_count,
-    natural,
-    positive_int,
-    positive_number,
-)
+from edgeinfer.cli.arguments import UsageError, natural, positive_int, positive_number
 
 if TYPE_CHECKING:
     from edgeinfer.convert.quantize.preprocessing import Preprocessing
@@ -31,8 +25,6 @@ NEED_CALIBRATION = {
     "io": "--io",
     "keep_float": "--keep-float",
     "int16": "--int16",
-    "int8": "--int8",
-    "weights_budget": "--weights-budget",
     "scale": "--scale",
     "mean": "--mean",
     "std": "--std",
@@ -150,24 +142,13 @@ def add_quantization_arguments(parser: argparse.ArgumentParser) -> None:
         choices=["float32", "int8"],
         help="type of inputs and outputs (default float32: the program converts)",
     )
-    for option, what in (
-        ("--keep-float", "stay float32"),
-        ("--int16", "get int16 activations"),
-        ("--int8", "have int8 weights beside weights of four bits"),
-    ):
+    for option, what in (("--keep-float", "stay float32"), ("--int16", "get int16 activations")):
         group.add_argument(
             option,
             action="append",
             metavar="TENSOR",
             help=f"let the layer that makes this tensor {what}; may be given again",
         )
-    group.add_argument(
-        "--weights-budget",
-        type=byte_count,
-        metavar="BYTES",
-        help="the most that the file's constants may take, e.g. 4MiB: layers that lose most by "
-        "four bits get int8 weights as far as there is room (--weights: nvfp4 unless given)",
-    )
     add_preprocessing_arguments(group)
     group.add_argument(
         "--samples", type=positive_int, metavar="N", help="use at most N samples (default 512)"
@@ -234,8 +215,6 @@ def quantization_options(args: argparse.Namespace) -> dict[str, Any]:
         "io": args.io,
         "keep_float": args.keep_float,
         "int16": args.int16,
-        "int8": args.int8,
-        "weights_budget": args.weights_budget,
         "max_samples": args.samples,
         "seed": args.seed,
         "equalize": False if args.no_equalize else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,6 +24,7 @@ from edgeinfer.convert.precision_reasons import in_order, precision_reasons, ref
 from edgeinfer.convert.program import Operation, Plan, Program, Value, constant_bytes
 from edgeinfer.convert.sequence_lengths import SharedConstants, checked_lengths, program_name
 from edgeinfer.convert.source_bytes import source_bytes, source_folder
+from edgeinfer.convert.weight_schemes import require_budget, use_schemes, weight_schemes
 from edgeinfer.convert.write import write_model
 from edgeinfer.custom import load_custom_ops
 from edgeinfer.errors import ConversionError, InputError
@@ -32,6 +33,7 @@ from edgeinfer.source_format import source_format
 if TYPE_CHECKING:
     from edgeinfer.convert.quantize.calibration_data import CalibrationSource
     from edgeinfer.convert.quantize.choose_blocks import WeightScheme
+    from edgeinfer.convert.quantize.dynamic_schemes import DynamicSchemes
     from edgeinfer.convert.quantize.fit_dynamic import Fitted
     from edgeinfer.convert.quantize.post_training import Quantized
     from edgeinfer.convert.quantize.report import QuantizationReport
@@ -140,6 +142,9 @@ def convert(
     weights: WeightScheme | None = None,
     activations: Literal["static", "dynamic"] | None = None,
     tokenizer: str | os.PathLike[str] | Tokenizer | None = None,
+    int8: Collection[str] = (),
+    weights_budget: int | str | None = None,
+    four_bit_tables: bool = False,
     **quantization: Any,
 ) -> Conversion:
     """Convert a source model; with calibration data, quantise it to INT8 first.
@@ -182,7 +187,14 @@ def convert(
         fully connected layers on float32, which then round each vector of their input to int8 when
         they run. "int8" is the default where there is calibration data; without it it is for the
         same layers, with a scale for each output channel. Without calibration data large embedding
-        tables are int8 with a scale for each row, whichever of the three it is.
+        tables are int8 with a scale for each row, or of four bits by `four_bit_tables`.
+    int8 : names of layers, by a tensor that they make, whose weights are int8 beside weights of
+        four bits.
+    weights_budget : the most bytes that the file's constants may take, as a number or text
+        ("4MiB"). Weights that lose most in four bits are int8 as far as there is room; "nvfp4" is
+        what the others are where `weights` does not say (docs/quantise.md).
+    four_bit_tables : without static activations, store large embedding tables as `weights` says,
+        and not in int8 only. A budget does so by itself where that loses least.
     activations : what samples are for. "static", the default where there are some: activations
         become int8 in ranges that samples tell. "dynamic", the default where there are none: they
         stay float32, layers with `weights` round each vector when they run, and samples decide how
@@ -214,6 +226,7 @@ def convert(
         `max_drop` does not hold, whatever layers are kept at higher precision.
     BudgetError
         No plan needs at most `ram_budget`; the message names the step at which the smallest peaks.
+        Or weights do not fit `weights_budget`; it names the fewest bytes that they take.
     MissingExtraError
         The package that reads this format is not installed.
     ModelReadError
@@ -229,27 +242,46 @@ def convert(
     dynamic = is_dynamic(activations, calibration, weights, lengths)
     graph, digest = _load(source, name, shapes, input_layout, longest)
     begin("passes")
-    quantized = accuracy = fitted = None
+    quantized = accuracy = fitted = small = None
     calibration = without_text(calibration, graph.inputs, source, tokenizer)
     if calibration is not None and not dynamic:
-        if weights is None and quantization.get("weights_budget") is not None:
+        if four_bit_tables:
+            raise InputError("four_bit_tables: it is for models without static activations")
+        if weights is None and weights_budget is not None:
             weights = "nvfp4"
         if weights is not None:
             quantization["weights"] = weights
+        quantization.update(int8=int8, weights_budget=weights_budget)
         quantized = _quantize(graph, calibration, quantization, strict, float_weights, begin)
         graph = quantized.graph
         lowered = lower(graph, float_weights=float_weights)
     elif calibration is not None and weights is not None:
         if quantize is not None:
             raise InputError("quantize: it is for static activations, which are dynamic here")
+        if int8 or weights_budget is not None:
+            raise InputError(
+                "int8 and weights_budget: with samples they are for static activations; for "
+                "dynamic ones leave out the samples, or these"
+            )
         others = [_load(source, name, shapes, input_layout, n)[0] for n in lengths[1:]]
         fitted = _fit([graph, *others], weights, calibration, quantization, begin)
-        lowered = _lower(graph, float_weights, program_name(longest), weights, fitted)
+        small = weight_schemes(graph, weights, float_weights, tables=four_bit_tables)
+        lowered = _lower(graph, float_weights, program_name(longest), small, fitted)
     elif quantize is not None or quantization:
         asked = ", ".join(["quantize", *quantization] if quantize else quantization)
         raise InputError(f"{asked}: quantising needs calibration data, calibration=...")
     else:
-        lowered = _lower(graph, float_weights, program_name(longest), weights)
+        small = weight_schemes(
+            graph,
+            weights,
+            float_weights,
+            tables=four_bit_tables,
+            int8=int8,
+            budget=weights_budget,
+            others=lambda: [_load(source, name, shapes, input_layout, n)[0] for n in lengths[1:]],
+            progress=begin,
+        )
+        lowered = _lower(graph, float_weights, program_name(longest), small)
     _refuse(graph.name, lowered.problems)
     if strict:
         refuse_float(graph, lowered, by_calibration=quantized is not None)
@@ -277,12 +309,15 @@ def convert(
     for length in lengths[1:]:
         begin(f"length {length}")
         shorter, _ = _load(source, name, shapes, input_layout, length)
-        again = _lower(shorter, float_weights, program_name(length), weights, fitted)
+        again = _lower(shorter, float_weights, program_name(length), small, fitted)
         _refuse(f"{graph.name} at length {length}", again.problems)
         shared.share(again.program)
         plans.append(planned(again.program))
     begin("writing")
     programs = tuple(p.program for p in plans)
+    if small is not None:
+        require_budget(graph.name, programs, small.budget)
+        metadata["weights"] = small.described()
     data = write_model(list(zip(programs, plans, strict=True)), metadata)
     return Conversion(data, programs, tuple(plans), graph, metadata, quantized, accuracy)
 
@@ -417,33 +452,16 @@ def _lower(
     graph: Graph,
     float_weights: str = "float32",
     name: str = "main",
-    weights: WeightScheme | None = None,
+    small: DynamicSchemes | None = None,
     fitted: Fitted | None = None,
 ) -> Lowered:
     found = list(graph.problems)
     run_passes(graph)
-    if weights is not None:
-        _use_blocks(graph, weights, fitted)
+    if small is not None:
+        use_schemes(graph, small, fitted)
     lowered = lower(graph, name=name, float_weights=float_weights)
     lowered.problems[:0] = found
     return lowered
-
-
-def _use_blocks(graph: Graph, weights: WeightScheme, fitted: Fitted | None) -> None:
-    from edgeinfer.convert.quantize.choose_blocks import WEIGHT_SCHEMES, use_blocks
-    from edgeinfer.convert.quantize.round_tables import round_tables
-
-    if weights not in WEIGHT_SCHEMES:
-        raise InputError(f"weights is {weights!r}; it must be one of {WEIGHT_SCHEMES}")
-    if fitted is not None:
-        fitted.use(graph)
-    if not use_blocks(graph, weights):
-        raise InputError(
-            f"weights={weights!r}: {graph.name} has no fully connected layer on float32 that they "
-            "fit: with finite weights, of which blocks are smaller than int8; convolutions are "
-            "quantised when there is calibration data, calibration=..."
-        )
-    round_tables(graph)
 
 
 def _load(

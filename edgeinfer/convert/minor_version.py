@@ -12,7 +12,7 @@ from edgeinfer.convert.plan.inplace import IN_PLACE
 from edgeinfer.convert.program import Operation, Placement, Plan, Program, Value
 
 _OPERATORS_OF_1 = frozenset({"accumulate_rows", "rescale_sums"})
-_OPERATORS_OF_2 = frozenset({"fully_connected_dynamic"})
+_OPERATORS_OF_2 = frozenset({"embedding", "fully_connected_dynamic"})
 
 
 def minor_version(program: Program, plan: Plan) -> int:

@@ -103,6 +103,20 @@ class FileProgram:
     session_bytes: int
     weights_bytes: int
 
+    @property
+    def weights_by_type(self) -> dict[str, int]:
+        """Bytes of `weights_bytes` by scheme of four bits, else by dtype."""
+        constants = {
+            (tensor.offset, tensor.nbytes): tensor.scheme or tensor.dtype
+            for node in self.nodes
+            for tensor in node.inputs
+            if tensor is not None and tensor.buffer is None
+        }
+        found: dict[str, int] = {}
+        for (_, size), kind in constants.items():
+            found[kind] = found.get(kind, 0) + size
+        return found
+
 
 @dataclass(frozen=True, eq=False)
 class ModelFile:

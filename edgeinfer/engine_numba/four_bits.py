@@ -12,6 +12,7 @@ import numpy as np
 
 from edgeinfer.engine_numba.compile import inline, kernel
 from edgeinfer.engine_numba.exact import absolute, fma, rint
+from edgeinfer.engine_numba.moves import checked_indices
 from edgeinfer.engine_numba.node import Array, Node, Run, row_elements
 from edgeinfer.engine_numba.rounding import bounded, requantized
 from edgeinfer.engine_numba.windows import (
@@ -31,6 +32,7 @@ from edgeinfer.engine_numba.windows import (
     STRIDE_H,
     STRIDE_W,
 )
+from edgeinfer.errors import InputError
 
 _LEAST = np.float32(2.0**-119)
 _MOST_INT8 = 40960
@@ -40,12 +42,44 @@ _TWICE = np.array([0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12], np.
 """Twice the values of the codes."""
 
 
-class _Blocks:
-    """Weights, scales, biases and multipliers of an operation, padding taken off.
+class _FourBits:
+    """Constants of an operation, read with their padding of channels.
 
     weights : int8 [channel][K rounded up to blocks], twice the E2M1 values
     scales : float32 [channel][block]; those of NVFP4 times 2^-8
     """
+
+    def __init__(self, node: Node, at: int, what: str, beside: int, tiles: int, k: int) -> None:
+        scheme = node.present(at, what, "uint8").scheme
+        node.require(scheme != "", f"{what}: are not of four bits in blocks")
+        pieces = 4 if scheme == "mxfp4" else 2  # of 8 values, in a block
+        self.block = 8 * pieces
+        blocks = -(-k // self.block)
+        starts = [4 * group * (64 * pieces + 16) for group in range(-(-blocks // 4))]
+        size = blocks * 64 * pieces + len(starts) * 64
+        self.multiplier = node.constant(beside, "multiplier", "float32", tiles * 16)
+        node.finite(self.multiplier, "multiplier")
+        packed = node.constant(at, what, "uint8", tiles * size).reshape(tiles, size)
+        lines = np.stack([packed[:, start : start + 64] for start in starts], axis=1)
+        limit = 0xFF if scheme == "mxfp4" else 0x7F  # NaN; of E4M3 negative ones too
+        node.require(bool(np.all(lines < limit)), f"{what}: not all scales are below {limit:#04x}")
+        scales = lines.reshape(tiles, -1, 16)[:, :blocks].swapaxes(1, 2)
+        if scheme == "mxfp4":
+            bits = np.where(scales == 0, 1 << 22, scales.astype(np.int32) << 23)
+            values = bits.astype(np.int32).view(np.float32)
+        else:
+            values = (scales.astype(np.uint16) << 7).view(np.float16).astype(np.float32)
+        data = [packed[:, start + 64 : start + 64 + 4 * 64 * pieces] for start in starts]
+        pairs = np.concatenate(data, axis=1).reshape(tiles, -1, 16, 4)
+        codes = np.stack([pairs & 15, pairs >> 4], axis=2)  # [tile][piece][half][channel][4]
+        channels = codes.transpose(0, 3, 1, 2, 4).reshape(tiles * 16, -1)
+        self.weights = _TWICE[channels]
+        self.scales = values.reshape(tiles * 16, blocks)
+
+
+class _Blocks:
+    """Weights, scales, biases and multipliers of an operation, one after the other, padding taken
+    off, as `_FourBits` has them."""
 
     def __init__(self, node: Node, groups: int, k: int) -> None:
         n = node.y.shape[-1]
@@ -54,37 +88,15 @@ class _Blocks:
         if node.operator == "fully_connected_dynamic" and not weights.scheme:
             self._read_int8(node, n, k, tiles)
             return
-        scheme = node.present(1, "weights", "uint8").scheme
-        node.require(scheme != "", "weights: are not of four bits in blocks")
-        pieces = 4 if scheme == "mxfp4" else 2  # of 8 values, in a block
-        self.block = 8 * pieces
-        blocks = -(-k // self.block)
-        starts = [4 * group * (64 * pieces + 16) for group in range(-(-blocks // 4))]
-        size = blocks * 64 * pieces + len(starts) * 64
         bias = node.constant(2, "bias", "float32", tiles * 16)
-        multiplier = node.constant(3, "multiplier", "float32", tiles * 16)
-        node.finite(multiplier, "multiplier")
-        packed = node.constant(1, "weights", "uint8", tiles * size).reshape(tiles, size)
-        lines = np.stack([packed[:, start : start + 64] for start in starts], axis=1)
-        limit = 0xFF if scheme == "mxfp4" else 0x7F  # NaN; of E4M3 negative ones too
-        node.require(bool(np.all(lines < limit)), f"weights: not all scales are below {limit:#04x}")
-        scales = lines.reshape(tiles, -1, 16)[:, :blocks].swapaxes(1, 2)
-        if scheme == "mxfp4":
-            bits = np.where(scales == 0, 1 << 22, scales.astype(np.int32) << 23)
-            values = bits.astype(np.int32).view(np.float32)
-        else:
-            values = (scales.astype(np.uint16) << 7).view(np.float16).astype(np.float32)
-        data = [packed[:, at + 64 : at + 64 + 4 * 64 * pieces] for at in starts]
-        pairs = np.concatenate(data, axis=1).reshape(tiles, -1, 16, 4)
-        codes = np.stack([pairs & 15, pairs >> 4], axis=2)  # [tile][piece][half][channel][4]
-        channels = codes.transpose(0, 3, 1, 2, 4).reshape(tiles * 16, -1)
+        found = _FourBits(node, 1, "weights", 3, tiles, k)
+        self.block = found.block
 
         def used(array: Array) -> Array:
             return array.reshape(groups, tiles * 16 // groups, -1)[:, : n // groups].reshape(-1)
 
-        self.weights = used(_TWICE[channels])
-        self.scales = used(values.reshape(tiles * 16, blocks))
-        self.bias, self.multiplier = used(bias), used(multiplier)
+        self.weights, self.scales = used(found.weights), used(found.scales)
+        self.bias, self.multiplier = used(bias), used(found.multiplier)
 
     def _read_int8(self, node: Node, n: int, k: int, tiles: int) -> None:
         """One block without a scale, K rounded up to 4."""
@@ -218,5 +230,33 @@ def fully_connected_dynamic(node: Node) -> Run:
             np.zeros(padded, np.int8), blocks.block, k, n, low, high,
             begin * vectors, end * vectors,
         )  # fmt: skip
+
+    return run
+
+
+def embedding(node: Node) -> Run:
+    """table, indices, multiplier -> y"""
+    y = node.y
+    rows = node.integer("rows", 1, 2**31 - 1)
+    indices = node.present(1, "indices", "int32", "int64")
+    node.whole(indices, "indices")
+    node.dtype(y, "y", "float32")
+    node.rank(y, "y", len(indices.shape) + 1, len(indices.shape) + 1)
+    node.shape(y, "y", (*indices.shape, y.shape[-1]))
+    k = y.shape[-1]
+    table = _FourBits(node, 0, "table", 2, -(-rows // 16), k)
+    if indices.data is not None:
+        checked_indices(node, indices.data, rows, node.fail)
+    per_row = row_elements(y.shape) // k
+
+    def run(inputs: Any, output: Any, begin: int, end: int) -> None:
+        wanted = checked_indices(node, inputs[1], rows, InputError).reshape(-1)
+        wanted = wanted[begin * per_row : end * per_row]
+        scales = np.repeat(table.scales[wanted], table.block, axis=1)[:, :k]
+        with np.errstate(all="ignore"):
+            values = table.weights[wanted, :k].astype(np.float32) * scales
+            values = values * table.multiplier[wanted, None]
+        values[np.isnan(values)] = np.float32(np.nan)
+        output.reshape(-1, k)[begin * per_row : end * per_row] = values
 
     return run

@@ -161,7 +161,7 @@ def copy(node: Node) -> Run:
     return run
 
 
-def _checked_indices(node: Node, indices: Array, size: int, error: Any) -> Array:
+def checked_indices(node: Node, indices: Array, size: int, error: Any) -> Array:
     """Indices from 0 on; those that are out of range are an error."""
     wrong = (indices < -size) | (indices >= size)
     if wrong.any():
@@ -184,13 +184,13 @@ def gather(node: Node) -> Run:
     node.whole(indices, "indices")
     size = x.shape[axis]
     if indices.data is not None:
-        _checked_indices(node, indices.data, size, lambda message: node.fail(message))
+        checked_indices(node, indices.data, size, lambda message: node.fail(message))
     per_row = row_elements(y.shape)
     outer, inner = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
     count = math.prod(indices.shape)
 
     def run(inputs: Any, output: Any, begin: int, end: int) -> None:
-        wanted = _checked_indices(node, inputs[1], size, InputError).reshape(-1)
+        wanted = checked_indices(node, inputs[1], size, InputError).reshape(-1)
         first, last = begin * per_row, end * per_row
         # Pieces of `inner` elements that these rows touch; a row may begin within a piece.
         pieces = np.arange(first // inner, -(-last // inner))
@@ -217,7 +217,7 @@ def gather_elements(node: Node) -> Run:
     def run(inputs: Any, output: Any, begin: int, end: int) -> None:
         lines = slice(begin * per_row, end * per_row)
         band = inputs[1].reshape(-1, entries)[lines]
-        wanted = _checked_indices(node, band, size, InputError)
+        wanted = checked_indices(node, band, size, InputError)
         source = inputs[0].reshape(-1, size)[lines]
         output.reshape(-1, entries)[lines] = np.take_along_axis(source, wanted, 1)
 

@@ -62,6 +62,7 @@ PREPARE: dict[str, Callable[[Node], Run]] = {
     "fully_connected_f32": float_products.fully_connected_f32,
     "batch_matmul_f32": float_products.batch_matmul_f32,
     "fully_connected_dynamic": four_bits.fully_connected_dynamic,
+    "embedding": four_bits.embedding,
     "binary_f32": float_functions.binary_f32,
     "unary_f32": float_functions.unary_f32,
     "classify_f32": float_functions.classify_f32,

@@ -18,8 +18,10 @@ from tests.kernels.conv_cases import CHANNELS, GROUPS, Window, draw_window
 from tests.kernels.draw import Draw, seeds
 from tests.kernels.run_operation import (
     RowRange,
+    all_rows,
     check_in_bands,
     constant,
+    run_whole,
     same_rows,
 )
 from tests.oracle import four_bits
@@ -243,3 +245,53 @@ def test_packed_blocks_are_read_back() -> None:
         np.testing.assert_array_equal(found.codes[:, :k], blocks.codes)
         assert not found.codes[:, k:].any()
         np.testing.assert_array_equal(found.scales, blocks.scales)
+
+
+def check_embedding(draw: Draw, scheme: str, outer: tuple[int, ...], rows: int, k: int) -> None:
+    blocks = draw_blocks(draw, scheme, rows, k)
+    multiplier = draw.rng.choice([0.5, -1.5, 128.0, 0.0, 1e-38, 3e38], rows).astype(np.float32)
+    indices = draw.rng.integers(-rows, rows, outer).astype(draw.choice(["int32", "int64"]))
+    factors = np.repeat(blocks.factors(), blocks.block, axis=1)[:, :k]
+    with np.errstate(all="ignore"):
+        table = blocks.doubled().astype(np.float32) * factors * multiplier[:, None]
+    table[np.isnan(table)] = np.nan  # of the usual bits
+    operation = Operation(
+        "embedding",
+        [
+            packed(blocks),
+            Value("indices", indices.shape, indices.dtype.name),
+            constant("multiplier", pack.pack_channels(multiplier)),
+        ],
+        [Value("y", (*outer, k), "float32")],
+        {"rows": rows},
+    )
+    check(draw, operation, indices, table[indices], all_rows(outer))
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@some
+@given(seed=seeds)
+def test_embedding(scheme: str, seed: int) -> None:
+    draw = Draw(seed)
+    outer = draw.choice([(), (1,), (7,), (2, 3), (2, 1, 3), (2, 1, 2, 2)])
+    check_embedding(draw, scheme, outer, draw.integer(1, 40), draw.integer(1, 150))
+
+
+def test_the_weights_of_a_product_serve_as_a_table() -> None:
+    """A lookup gives the values of the weights that `pack_blocks` packs for fully_connected."""
+    draw = Draw(5)
+    blocks = draw_blocks(draw, "mxfp4", 20, 70)
+    indices, multiplier = np.arange(20), np.full(20, 0.5, np.float32)
+    table = Operation(
+        "embedding",
+        [
+            packed(blocks),
+            Value("indices", (20,), "int64"),
+            constant("multiplier", pack.pack_channels(multiplier)),
+        ],
+        [Value("y", (20, 70), "float32")],
+        {"rows": 20},
+    )
+    weights = BlockWeights("mxfp4", np.zeros((20, 96), np.uint8), blocks.scales, multiplier * 2, 70)
+    weights.codes[:, :70] = blocks.codes
+    np.testing.assert_array_equal(run_whole(table, [indices]), weights.values())

@@ -94,13 +94,21 @@ def dynamic_int8() -> Operation:
     )
 
 
-GOOD = [conv2d, fully_connected, dynamic, dynamic_int8]
+def embedding() -> Operation:
+    """Rows [3, 2] of a table [20, 40]: two tiles, three blocks in one group."""
+    table, _, multiplier = constants(20, 40, "nvfp4")
+    indices = constant("indices", np.array([[0, 19], [-20, -1], [3, 16]], np.int64))
+    y = Value("y", (3, 2, 40), "float32")
+    return Operation("embedding", [table, indices, multiplier], [y], {"rows": 20})
+
+
+GOOD = [conv2d, fully_connected, dynamic, dynamic_int8, embedding]
 GROUP_MX, GROUP_NV = 64 + 4 * 256, 64 + 4 * 128
 
 
-def scheme(name: str) -> Change:
+def scheme(name: str, at: int = WEIGHTS) -> Change:
     def change(operation: Operation) -> None:
-        value = operation.inputs[WEIGHTS]
+        value = operation.inputs[at]
         assert value is not None
         value.scheme = name
 
@@ -150,6 +158,23 @@ REFUSED: list[tuple[Callable[[], Operation], Change, str]] = [
     (dynamic, poke(WEIGHTS, GROUP_MX, 0xFF), "scale 0 of block 4 of tile 0 is 0xff"),
     (dynamic, poke(MULTIPLIER, 15, -np.inf), "multiplier: entry 15 is -inf"),
     (dynamic, param("clamp_min", np.nan), "clamp_min: is -?nan"),
+    (embedding, without(0), "table: is absent"),
+    (embedding, without(1), "indices: is absent"),
+    (embedding, without(2), "multiplier: is absent"),
+    (embedding, scheme("", 0), "table: are not of four bits"),
+    (embedding, data(0, lambda w: w[:, :-1]), "table: has 894 elements, must have at least 896"),
+    (embedding, poke(0, 448 + 17, 0x7F), "table: scale 1 of block 1 of tile 1 is 0x7f"),
+    (embedding, data(1, lambda i: i.astype(np.int16)), "indices: dtype is int16"),
+    (embedding, poke(1, 2, -21), "indices: entry 2 is -21, must be from -20 to 19"),
+    (embedding, poke(1, 3, 20), "indices: entry 3 is 20, must be from -20 to 19"),
+    (embedding, data(2, lambda m: m[:31]), "multiplier: has 31 elements, must have at least 32"),
+    (embedding, poke(2, 1, np.nan), "multiplier: entry 1 is -?nan"),
+    (embedding, param("rows", 0), "rows: is 0"),
+    (embedding, param("rows", 33), "multiplier: has 32 elements, must have at least 48"),
+    (embedding, activation(-1, (3, 2, 40), "int8"), "y: dtype is int8"),
+    (embedding, activation(-1, (6, 40), "float32"), "y: .* rank must be 3"),
+    (embedding, activation(-1, (3, 3, 40), "float32"), "y: .* axis 1 must have 2"),
+    (embedding, activation(-1, (3, 2, 49), "float32"), "table: has 896 .* at least 1152"),
 ]  # fmt: skip
 
 
