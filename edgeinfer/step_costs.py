@@ -65,10 +65,11 @@ def kernels_of(node: FileNode, names: list[str]) -> list[str]:
     x = _TOKENS[(data[0] if data else node.outputs[0]).dtype]
     y = _TOKENS[node.outputs[0].dtype]
     weights = node.inputs[1] if len(node.inputs) > 1 else None
+    rounded = ["fully_connected_f32_f4"] if node.operator == "fully_connected_dynamic" else []
     if weights is not None and weights.scheme and node.operator in _TAKE_FOUR_BITS:
-        return ["packed_gemm_s8_f4"]
-    if node.operator == "fully_connected_dynamic":
-        return ["packed_gemm_s8_s8c"]
+        return [*rounded, "packed_gemm_s8_f4"]
+    if rounded:
+        return [*rounded, "packed_gemm_s8_s8c"]
     if node.operator in _SHARED_KERNELS:
         return [name.format(x=x, y=y) for name in _SHARED_KERNELS[node.operator]]
     if node.operator in names:  # the operators on float32
