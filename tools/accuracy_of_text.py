@@ -9,6 +9,8 @@ Sentences are those of Python's own reference pages (pydoc_data), of 4 to 60 wor
 
     cosine   of its vectors with float ones: mean and least over 200 sentences
     nearest  share of 500 sentences whose nearest other one is the same as with float vectors
+    other    cosine, mean and least over the sentences of examples/embedding, which are of another
+             kind than samples
     file     bytes of the .edge file at lengths 16, 32, 64 and 128; of onnxruntime that of the .onnx
     session  bytes of RAM that a session takes, as the file says
     memory   that a fresh process grows by from after the imports to after a run of 128 tokens, in
@@ -40,8 +42,9 @@ import edgeinfer.text
 from edgeinfer.convert import convert
 from edgeinfer.printing import format_table, print_json
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from tools.load_cost import load_in_a_process
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from tools.load_cost import load_in_a_process  # noqa: E402
 
 LENGTHS = (16, 32, 64, 128)
 COSINES, NEAREST = 200, 500
@@ -118,14 +121,26 @@ def nearest(vectors: Vectors) -> npt.NDArray[np.int64]:
     return np.asarray(scores.argmax(1))
 
 
-def judged(vectors: Vectors, real: Vectors) -> dict[str, float]:
-    """How near vectors are to the float ones."""
-    cosines = np.sum(vectors[:COSINES] * real[:COSINES], axis=1)
-    return {
-        "cosine": float(cosines.mean()),
-        "least": float(cosines.min()),
-        "nearest": float(np.mean(nearest(vectors) == nearest(real))),
-    }
+class Judge:
+    """How near vectors of texts are to those of the float model."""
+
+    def __init__(self, teacher: Peer) -> None:
+        self._texts = sentences(NEAREST)
+        self._others = (ROOT / "examples/embedding/sentences.txt").read_text().splitlines()
+        self._real, self._real_of_others = map(teacher.embed, (self._texts, self._others))
+
+    def judge(self, embed: Callable[[Sequence[str]], Vectors]) -> dict[str, float]:
+        """The figures of one model."""
+        vectors = embed(self._texts)
+        cosines = np.sum(vectors[:COSINES] * self._real[:COSINES], axis=1)
+        others = np.sum(embed(self._others) * self._real_of_others, axis=1)
+        return {
+            "cosine": float(cosines.mean()),
+            "least": float(cosines.min()),
+            "nearest": float(np.mean(nearest(vectors) == nearest(self._real))),
+            "other": float(others.mean()),
+            "other_least": float(others.min()),
+        }
 
 
 def quotients(runs: Sequence[Callable[[], Any]], seconds: float) -> list[float | None]:
@@ -163,7 +178,7 @@ def main() -> int:
         print_json(rows)
         return 0
     sizes = ("file", "session", "resident", "own", "peak")
-    header = ("", "cosine", "least", "nearest", *sizes, "time")
+    header = ("", "cosine", "least", "nearest", "other", "least", *sizes, "time")
     print(format_table(header, [_cells(row) for row in rows], right=range(1, len(header))))
     return 0
 
@@ -174,9 +189,8 @@ def measure(
     """A row for float and each scheme, and for onnxruntime's float and dynamic INT8."""
     source = folder / "model.onnx"
     tokenizer = edgeinfer.text.Tokenizer(folder)
-    texts = sentences(NEAREST)
     teacher = Peer(source, tokenizer)
-    real = teacher.embed(texts)
+    judge = Judge(teacher).judge
     rows: list[dict[str, Any]] = []
     runs: list[Callable[[], Any]] = []
     full = {name: np.ones((1, LENGTHS[-1]), np.int64) for name in teacher._names}
@@ -187,14 +201,14 @@ def measure(
             made.save(path)
             model = edgeinfer.text.load(edgeinfer.load(made.data), tokenizer)
             name = f"{scheme or 'float32'}{', samples' if options else ''}"
-            row = {"name": name, **judged(model.embed(texts), real)}
+            row = {"name": name, **judge(model.embed)}
             row |= {"file": len(made.data), "session": made.session_bytes}
             rows.append(row | _memory("edgeinfer", path, full))
             runs.append(partial(model.model.run, full))
         path = quantized_peer(source, Path(scratch))
         for name, file in (("float32", source), ("INT8", path)):
             peer = Peer(file, tokenizer)
-            row = {"name": f"onnxruntime {name}", **judged(peer.embed(texts), real)}
+            row = {"name": f"onnxruntime {name}", **judge(peer.embed)}
             row |= {"file": file.stat().st_size, **_memory("onnxruntime", file, full)}
             rows.append(row)
             runs.append(partial(peer.session.run, None, full))
@@ -228,6 +242,8 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         f"{row['cosine']:.4f}",
         f"{row['least']:.4f}",
         f"{100 * row['nearest']:.1f} %",
+        f"{row['other']:.4f}",
+        f"{row['other_least']:.4f}",
         *(
             f"{row[x]:,}" if x in row else ""
             for x in ("file", "session", "resident", "own", "peak")

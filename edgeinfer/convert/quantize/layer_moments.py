@@ -66,17 +66,20 @@ class LayerMoments:
         made = np.einsum("gok,gk->go", weights, self.x / self.count)
         return np.asarray(self.y / self.count - made).reshape(-1)
 
-    def wanted(self, weights: Reals) -> tuple[list[Floats], list[Reals]] | None:
+    def wanted(
+        self, weights: Reals, part: float = DAMPING
+    ) -> tuple[list[Floats], list[Reals]] | None:
         """The weights [outputs, K] of each group that data asks for, and its damped covariance.
 
         weights : [groups, outputs, K], as they were.
+        part : of the mean variance of inputs, that damps.
         """
         covariances = self.covariances()
         if covariances is None:
             return None
         h, g = covariances
         asked, damped = [], []
-        each = zip(weights, h.astype(np.float64), g, damping(h, self.count), strict=True)
+        each = zip(weights, h.astype(np.float64), g, damping(h, self.count, part), strict=True)
         for w, x_x, y_x, added in each:
             x_x[np.diag_indices(len(x_x))] += added
             if added > 0:
@@ -86,7 +89,7 @@ class LayerMoments:
         return asked, damped
 
 
-def damping(h: Floats, count: int) -> Reals:
+def damping(h: Floats, count: int, part: float = DAMPING) -> Reals:
     """What is added to the diagonal of each group's covariance [groups, K, K]."""
-    share = DAMPING + DAMPING_PER_INPUT * h.shape[1] / count
+    share = part + DAMPING_PER_INPUT * h.shape[1] / count
     return np.asarray(share * np.einsum("gkk->gk", h).mean(axis=1, dtype=np.float64))
