@@ -2,8 +2,9 @@
 
     edgeinfer-0.1.0-py3-none-<platform>.whl      the library, and Python to load and run models
     edgeinfer_power-0.1.0-py3-none-any.whl       `edgeinfer/power`: meters, power budgets
-    edgeinfer_convert-0.1.0-py3-none-any.whl     `edgeinfer/convert` but for its reader, and
-                                                 the engine of numba, of no use on a device
+    edgeinfer_convert-0.1.0-py3-none-any.whl     `edgeinfer/convert` but for its reader, the
+                                                 subcommands that need it, and the engine of
+                                                 numba, of no use on a device
 
 A device needs the first only, so it stays small. The extras `power` and `convert` of the first ask
 for the others, so `pip install 'edgeinfer[convert]'` is all that a workstation needs. Installing
@@ -39,6 +40,9 @@ READER = ("__init__", "draw", "model_file", "read", "read_sections")
 ALSO_CONVERTER = ("engine_numba", "onnx_backend.py")
 """Parts of the package outside of edgeinfer/convert that are of use on a workstation only."""
 
+CONVERTER_COMMANDS = ("accuracy", "check", "compare", "convert", "quantization")
+"""Modules of edgeinfer/cli that run the converter, and those that only these import."""
+
 _PROJECT = """
 [build-system]
 requires = ["setuptools>=77"]
@@ -72,6 +76,8 @@ def part_of(path: Path) -> Part | None:
         return None if Path(path.parts[2]).stem in READER else CONVERTER
     if path.parts[1] == "power":
         return POWER
+    if path.parts[1] == "cli" and path.stem in CONVERTER_COMMANDS:
+        return CONVERTER
     return CONVERTER if path.parts[1] in ALSO_CONVERTER else None
 
 

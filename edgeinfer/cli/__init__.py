@@ -1,4 +1,7 @@
-"""The `edgeinfer` command. Each subcommand is a module of this package."""
+"""The `edgeinfer` command. Each subcommand is a module of this package.
+
+A device has no modules of those that only the converter can run; they say what to install.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import NoReturn
 
 from edgeinfer.cli.arguments import UsageError, add_custom_ops
 from edgeinfer.errors import (
@@ -14,6 +19,7 @@ from edgeinfer.errors import (
     BudgetError,
     ConversionError,
     EdgeInferError,
+    MissingExtraError,
     cannot_open,
 )
 
@@ -48,6 +54,7 @@ SUBCOMMANDS = (
     "doctor",
 )
 _WITHOUT_MODEL = ("doctor", "power")
+_OF_CONVERTER = ("convert", "check", "compare")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -61,6 +68,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name in SUBCOMMANDS:
+        if name in _OF_CONVERTER and find_spec(f"edgeinfer.cli.{name}") is None:
+            _add_missing(subparsers, name)
+            continue
         module = importlib.import_module(f"edgeinfer.cli.{name}")
         summary = (module.__doc__ or "").partition("\n")[0]
         subparser = subparsers.add_parser(
@@ -108,6 +118,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_OK
     except (EdgeInferError, OSError, ValueError) as error:
         return _fail(error, EXIT_ERROR)
+
+
+def _add_missing(
+    subparsers: argparse._SubParsersAction[argparse.ArgumentParser], name: str
+) -> None:
+    """A subcommand that takes anything and says what it needs."""
+
+    def refuse(_: argparse.Namespace) -> NoReturn:
+        raise MissingExtraError(f"edgeinfer {name}", "edgeinfer-convert", "convert")
+
+    subparser = subparsers.add_parser(
+        name, help="needs edgeinfer[convert]", prefix_chars="\0", add_help=False
+    )
+    subparser.add_argument("anything", nargs="*")
+    subparser.set_defaults(run=refuse)
 
 
 def _fail(error: Exception, code: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from tests.device.programs import one_in_one_out
 from tools.wheel_parts import make_device_tree
 
 NEEDS_CONVERTER = {
-    "convert": ["source.onnx"],
+    "convert": ["--weights", "mxfp4", "source.onnx", "-o", "model.edge", "--json"],
     "check": ["source.onnx"],
     "compare": ["model.edge", "model.edge", "--data", "x.npy", "--scale", "2"],
 }
@@ -78,6 +79,13 @@ def test_commands_of_the_converter_say_what_to_install(device: Path, command: st
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "pip install 'edgeinfer[convert]'" in done.stderr
+
+
+def test_help_tells_which_commands_need_the_converter(device: Path) -> None:
+    done = call(device, "--help")
+    assert done.returncode == 0
+    for command in NEEDS_CONVERTER:
+        assert re.search(rf"^ +{command} +needs edgeinfer\[convert\]$", done.stdout, re.MULTILINE)
 
 
 @pytest.mark.parametrize("command", ["explain", "plan", "run", "bench"])

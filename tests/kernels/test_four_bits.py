@@ -281,7 +281,7 @@ def test_the_weights_of_a_product_serve_as_a_table() -> None:
     """A lookup gives the values of the weights that `pack_blocks` packs for fully_connected."""
     draw = Draw(5)
     blocks = draw_blocks(draw, "mxfp4", 20, 70)
-    indices, multiplier = np.arange(20), np.full(20, 0.5, np.float32)
+    indices, multiplier = np.arange(20, dtype=np.int64), np.full(20, 0.5, np.float32)
     table = Operation(
         "embedding",
         [
