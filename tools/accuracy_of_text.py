@@ -3,6 +3,7 @@
     python tools/accuracy_of_text.py FOLDER             # model.onnx and tokenizer.json
     python tools/accuracy_of_text.py FOLDER --weights int8 nvfp4 --seconds 0
     python tools/accuracy_of_text.py FOLDER --calibrate 500     # each scheme with samples, too
+    python tools/accuracy_of_text.py FOLDER --weights mxfp4 --tables --budgets 17.6MB 15MB
 
 Sentences are those of Python's own reference pages (pydoc_data), of 4 to 60 words. Those for
 `--calibrate` are others than those that are judged. For each scheme:
@@ -30,7 +31,7 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -170,10 +171,21 @@ def main() -> int:
     parser.add_argument(
         "--calibrate", type=int, default=0, metavar="N", help="so many other sentences as samples"
     )
+    parser.add_argument(
+        "--tables", action="store_true", help="each four-bit scheme with tables of four bits, too"
+    )
+    parser.add_argument(
+        "--budgets",
+        nargs="+",
+        default=[],
+        metavar="SIZE",
+        help="the last scheme within budgets, too",
+    )
     parser.add_argument("--seconds", type=float, default=30.0, help="of timing; 0: none")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    rows = measure(args.folder, args.weights, args.seconds, args.calibrate)
+    made = conversions(args.weights, args.calibrate, args.tables, args.budgets)
+    rows = measure(args.folder, made, args.seconds)
     if args.json:
         print_json(rows)
         return 0
@@ -184,9 +196,9 @@ def main() -> int:
 
 
 def measure(
-    folder: Path, schemes: Sequence[str], seconds: float, calibrate: int = 0
+    folder: Path, made: Mapping[str, Mapping[str, Any]], seconds: float
 ) -> list[dict[str, Any]]:
-    """A row for float and each scheme, and for onnxruntime's float and dynamic INT8."""
+    """A row for each conversion by name, and for onnxruntime's float and dynamic INT8."""
     source = folder / "model.onnx"
     tokenizer = edgeinfer.text.Tokenizer(folder)
     teacher = Peer(source, tokenizer)
@@ -195,14 +207,14 @@ def measure(
     runs: list[Callable[[], Any]] = []
     full = {name: np.ones((1, LENGTHS[-1]), np.int64) for name in teacher._names}
     with tempfile.TemporaryDirectory() as scratch:
-        for scheme, options in _conversions(schemes, calibrate, tokenizer):
-            made: Any = convert(source, sequence_lengths=LENGTHS, weights=scheme, **options)
+        for name, options in made.items():
+            reads: Any = {"tokenizer": tokenizer} if "calibration" in options else {}
+            found = convert(source, sequence_lengths=LENGTHS, **options, **reads)
             path = Path(scratch) / "model.edge"
-            made.save(path)
-            model = edgeinfer.text.load(edgeinfer.load(made.data), tokenizer)
-            name = f"{scheme or 'float32'}{', samples' if options else ''}"
+            found.save(path)
+            model = edgeinfer.text.load(edgeinfer.load(found.data), tokenizer)
             row = {"name": name, **judge(model.embed)}
-            row |= {"file": len(made.data), "session": made.session_bytes}
+            row |= {"file": len(found.data), "session": found.session_bytes}
             rows.append(row | _memory("edgeinfer", path, full))
             runs.append(partial(model.model.run, full))
         path = quantized_peer(source, Path(scratch))
@@ -217,17 +229,21 @@ def measure(
     return rows
 
 
-def _conversions(
-    schemes: Sequence[str], calibrate: int, tokenizer: edgeinfer.text.Tokenizer
-) -> list[tuple[Any, dict[str, Any]]]:
-    """Weights and options of what is converted."""
-    made: list[tuple[Any, dict[str, Any]]] = [(None, {})]
+def conversions(
+    schemes: Sequence[str], calibrate: int, tables: bool, budgets: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Options of what is converted, by name; float first."""
+    made: dict[str, dict[str, Any]] = {"float32": {}}
     samples = sentences(NEAREST, calibrate) if calibrate else []
-    with_samples = {"activations": "dynamic", "calibration": samples, "tokenizer": tokenizer}
+    with_samples = {"activations": "dynamic", "calibration": samples, "max_samples": calibrate}
     for scheme in schemes:
-        made.append((scheme, {}))
+        made[scheme] = {"weights": scheme}
         if calibrate:
-            made.append((scheme, {**with_samples, "max_samples": calibrate}))
+            made[f"{scheme}, samples"] = {"weights": scheme, **with_samples}
+        if tables and scheme != "int8":
+            made[f"{scheme}, tables"] = {"weights": scheme, "four_bit_tables": True}
+    for budget in budgets:
+        made[f"{schemes[-1]}, {budget}"] = {"weights": schemes[-1], "weights_budget": budget}
     return made
 
 
