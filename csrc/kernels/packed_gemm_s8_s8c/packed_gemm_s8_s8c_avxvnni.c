@@ -6,21 +6,10 @@
 
 #include "kernels/dot_avxvnni.h"
 #include "kernels/packed_gemm_s8_s8c/packed_gemm_s8_s8c.h"
+#include "kernels/packed_gemm_s8_s8c/packed_gemm_s8_s8c_tile.h"
 #include "kernels/unroll.h"
 
 enum { ROWS = 4, MOST_SUMS = 8, AHEAD = 1024 };
-
-/// What a tile of registers works on.
-typedef struct ei_s8c_tile {
-    const int8_t *x; // of the first row
-    size_t x_step;
-    size_t blocks;
-    const uint8_t *weights; // of the first 16 channels
-    size_t tile_bytes;
-    float *sums; // of the first row and channel
-    size_t sum_step;
-    const int32_t *corrections; // of the first row
-} ei_s8c_tile;
 
 /// 128 * sum(x) of a row.
 static int32_t find_correction(const int8_t *x, size_t values) {
